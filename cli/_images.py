@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 # What the signatures offer.
 _MEANINGS = {"encode": "encoder", "log_prob": "likelihood"}
-# The output of `encode` that is decoded again: latents, or the mean of a posterior.
-_DECODED = ("latents", "mean")
 
 
 @dataclass(frozen=True)
@@ -168,9 +166,3 @@ def compute(
     inputs = {"seeds": seeds, "labels": labels}
     outputs = sampler.evaluate(signature, images, seeds, labels)
     return outputs, {name: array for name, array in inputs.items() if array is not None}
-
-
-def split_codes(outputs: Arrays) -> tuple[np.ndarray, Arrays]:
-    """The output of `encode` that is decoded again, `float32[N, D]`, and the others by name."""
-    latents = next(name for name in _DECODED if name in outputs)
-    return outputs[latents], {name: outputs[name] for name in outputs if name != latents}

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
+from tfgen.publishing.signatures import split_latents
 from tfgen.sampling import Arrays
 from tfgen.settings.fields import option
 from tfgen.system.terminal import count_noun
 
 from ._command import command
-from ._images import ImageOptions, OwnImages, evaluate_images, split_codes
+from ._images import ImageOptions, OwnImages, evaluate_images
 from ._samplers import write_npz, write_pairs
 
 
@@ -56,7 +57,7 @@ def reconstruct(own: OwnImages) -> Arrays:
         VAE, `stddev` of q(z|x), `float32[N, D]`; `seeds` and `labels`, `int32[N]`, where the model
         takes them.
     """
-    latents, codes = split_codes(own.outputs)
+    latents, codes = split_latents(own.outputs)
     reconstructions = own.sampler.decode(latents, own.inputs.get("labels"))
     images = {"images": own.collection.images, "reconstructions": reconstructions}
     return {**images, "latents": latents, **codes, **own.inputs}

@@ -20,7 +20,7 @@ from tfgen import figures
 from tfgen.errors import InterruptedRunError, UsageError, size_text
 from tfgen.publishing import listing, sampling_job
 from tfgen.publishing.sampling_job import SamplingJob, write_shard
-from tfgen.publishing.signatures import SignatureSampler
+from tfgen.publishing.signatures import SignatureSampler, split_latents
 from tfgen.sampling import Arrays, batches, byte_pixels, request_labels, request_seeds
 from tfgen.settings.fields import option
 from tfgen.settings.training import MAX_SEED
@@ -32,7 +32,7 @@ from tfgen.system.terminal import count_noun, format_rate, progress
 
 from ._command import check_folder, check_output, command
 from ._flags import align_columns, argument
-from ._images import ImageOptions, evaluate_files, split_codes
+from ._images import ImageOptions, evaluate_files
 from ._ray import RayOptions
 from ._samplers import (
     NAME,
@@ -304,7 +304,7 @@ def draw(sampler: SignatureSampler, options: SampleOptions) -> Arrays:
         pictures = ImageOptions(name=options.name, images=options.between, label=label)
         own = evaluate_files(pictures, sampler, "encode", find_files(options.between))
         arrays["names"] = np.array(own.collection.names)
-        latents = _interpolations(split_codes(own.outputs)[0], options)
+        latents = _interpolations(split_latents(own.outputs)[0], options)
         classes = own.inputs["labels"][:-1] if sampler.num_classes else None
         for line in own.lines:
             note(line)

@@ -80,8 +80,8 @@ class ImageSampler(abc.ABC):
                 image i has the class i mod K.
 
         Raises:
-            UsageError: n is negative, `seeds` are not a list of 32-bit integers, a label is out of
-                range, there are not n labels, or the model is not conditional.
+            UsageError: n or seed is negative, `seeds` are not a list of 32-bit integers, a label is
+                out of range, there are not n labels, or the model is not conditional.
         """
         seeds = request_seeds(n, seed, seeds)
         labels = request_labels(len(seeds), self.num_classes, labels)
@@ -147,11 +147,13 @@ def request_seeds(n: int, seed: int, seeds: Any = None) -> np.ndarray:
         seeds: one seed for each image; replaces `n` and `seed`.
 
     Raises:
-        UsageError: n is negative, or `seeds` are not a list of 32-bit integers.
+        UsageError: n or seed is negative, or `seeds` are not a list of 32-bit integers.
     """
     if seeds is None:
         if n < 0:
             raise UsageError(f"n = {n} is too small; the least is 0")
+        if seed < 0:
+            raise UsageError(f"seed = {seed} is too small; the least is 0")
         return image_seeds(seed, n)
     array = _array(seeds)
     if array.ndim != 1 or array.dtype.kind not in "iu":

@@ -366,12 +366,12 @@ def _bounds(job: Job, density: LatentDensity, inputs: Callable[[slice], Inputs])
     samples, many = job.request.importance_samples, images_at_once(_MANY, shape)
 
     def elbo(part: slice) -> np.ndarray:
-        events, *context = density.inputs(*inputs(part))
-        return bounds.elbo(events, (seed, part.start), *context)
+        events, *labels = density.inputs(*inputs(part))
+        return bounds.elbo(events, (seed, part.start), *labels)
 
     def log_prob(part: slice) -> np.ndarray:
-        events, *context = density.inputs(*inputs(part))
-        return bounds.log_prob(events, (seed, part.start), samples, *context)
+        events, *labels = density.inputs(*inputs(part))
+        return bounds.log_prob(events, (seed, part.start), samples, *labels)
 
     negative_elbo = mean(-job.per_image("ELBO", elbo, many))
     parts = batches(job.n, many)

@@ -1,21 +1,17 @@
 """Estimators of likelihoods: ELBO, importance weighting, dequantization.
 
-They take a prior, a posterior and a likelihood, or a log-density, and no model.
+They take functions, and no model.
 """
 
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from tfgen import random
-
-tfd: Any = tfp.distributions
-Distribution: TypeAlias = Any  # tfd.Distribution
 
 # Pairs of an event and a latent that pass through a decoder at once, for images like MNIST's. With
 # more, the activations no longer fit into the processor's caches.
@@ -28,20 +24,23 @@ ACTIVE = 0.01
 class Bounds:
     """Bounds on log p(x) = log ∫ p(x|z) p(z) dz, from samples of an approximate posterior.
 
-    Kingma & Welling 2013 and Burda et al. 2015 derive them. A subclass says how the samples are
-    drawn. It also receives the tensors that a bound is passed as `context`, such as one-hot labels
-    `[B, K]`.
+    Kingma & Welling 2013 and Burda et al. 2015 derive them.
 
     Args:
+        sample_terms: of events, noise, labels and a number of samples: an object with
+            `log_likelihoods` log p(x|z) and `log_ratios` log p(z) − log q(z|x), `[B, samples]`, and
+            `kl` `[B]`, in closed form given the samples.
         pairs: pairs of an event and a latent that are computed at once; memory grows with it.
     """
 
-    def __init__(self, pairs: int = PAIRS):
-        self.pairs = pairs
+    def __init__(self, sample_terms: Callable[..., Any], pairs: int = PAIRS):
+        self._sample_terms, self.pairs = sample_terms, pairs
         self._elbo = tf.function(self._elbo_of, autograph=False)
         self._log_sum = tf.function(self._log_sum_of, autograph=False, reduce_retracing=True)
 
-    def elbo(self, events: tf.Tensor, seed: tuple[int, int], *context: tf.Tensor) -> np.ndarray:
+    def elbo(
+        self, events: tf.Tensor, seed: tuple[int, int], labels: tf.Tensor | None = None
+    ) -> np.ndarray:
         """E_q[log p(x|z)] − KL(q(z|x) ‖ p(z)), in nats.
 
         The expectation is estimated with one sample of z, the KL is in closed form.
@@ -49,15 +48,19 @@ class Bounds:
         Args:
             events: `[B, *event_shape]`.
             seed: of the samples, two integers.
-            *context: for posterior and likelihood.
+            labels: one-hot, `[B, K]`, for a conditional model.
 
         Returns:
             nats, `float64[B]`.
         """
-        return np.asarray(self._elbo(events, _fold(seed, 0), *context), np.float64)
+        return np.asarray(self._elbo(events, _fold(seed, 0), labels), np.float64)
 
     def log_prob(
-        self, events: tf.Tensor, seed: tuple[int, int], samples: int, *context: tf.Tensor
+        self,
+        events: tf.Tensor,
+        seed: tuple[int, int],
+        samples: int,
+        labels: tf.Tensor | None = None,
     ) -> np.ndarray:
         """log 1/K Σ p(x|z) p(z) / q(z|x), with z from q(z|x) (Burda et al. 2015).
 
@@ -67,7 +70,7 @@ class Bounds:
             events: `[B, *event_shape]`.
             seed: of the samples, two integers.
             samples: K.
-            *context: for posterior and likelihood.
+            labels: as for `elbo`.
 
         Returns:
             nats, `float64[B]`.
@@ -77,87 +80,22 @@ class Bounds:
         for index, start in enumerate(range(0, samples, chunk)):
             # A tensor: a Python integer would trace the function again for the last chunk.
             size = tf.constant(min(chunk, samples - start))
-            part = self._log_sum(events, _fold(seed, index + 1), size, *context)
+            part = self._log_sum(events, _fold(seed, index + 1), labels, size)
             total = np.logaddexp(total, part)
         return total - math.log(samples)
 
-    def _elbo_of(self, events: tf.Tensor, seed: tf.Tensor, *context: tf.Tensor) -> tf.Tensor:
+    def _elbo_of(self, events: tf.Tensor, seed: tf.Tensor, labels: tf.Tensor | None) -> tf.Tensor:
         """The ELBO of one sample of each event, `[B]`."""
-        raise NotImplementedError
-
-    def _log_weights(
-        self, events: tf.Tensor, seed: tf.Tensor, size: tf.Tensor, *context: tf.Tensor
-    ) -> tf.Tensor:
-        """log p(x|z) p(z) / q(z|x) of `size` samples of each event, `[size, B]`."""
-        raise NotImplementedError
-
-    def _log_sum_of(self, *arguments: tf.Tensor) -> tf.Tensor:
-        """log of the sum of `size` importance weights, in float64."""
-        return tf.reduce_logsumexp(tf.cast(self._log_weights(*arguments), tf.float64), axis=0)
-
-
-class LatentVariables(Bounds):
-    """Bounds of a model whose prior, posterior and likelihood are distributions.
-
-    They are those of Kingma & Welling 2013 and Burda et al. 2015.
-
-    Args:
-        prior: p(z), with events `[D]`.
-        posterior: q(z|x) of events `[B, *event_shape]`, with batch shape `[B]`.
-        likelihood: p(x|z) of latents `[…, B, D]`, with batch shape `[…, B]`.
-        pairs: as for `Bounds`.
-    """
-
-    def __init__(
-        self,
-        prior: Distribution,
-        posterior: Callable[..., Distribution],
-        likelihood: Callable[..., Distribution],
-        pairs: int = PAIRS,
-    ):
-        super().__init__(pairs)
-        self.prior, self.posterior, self.likelihood = prior, posterior, likelihood
-
-    def _elbo_of(self, events: tf.Tensor, seed: tf.Tensor, *context: tf.Tensor) -> tf.Tensor:
-        posterior = self.posterior(events, *context)
-        reconstruction = self.likelihood(posterior.sample(seed=seed), *context).log_prob(events)
-        return reconstruction - tfd.kl_divergence(posterior, self.prior)
-
-    def _log_weights(
-        self, events: tf.Tensor, seed: tf.Tensor, size: tf.Tensor, *context: tf.Tensor
-    ) -> tf.Tensor:
-        posterior = self.posterior(events, *context)
-        latents = posterior.sample(size, seed=seed)
-        log_weights = self.likelihood(latents, *context).log_prob(events)
-        log_weights += self.prior.log_prob(latents) - posterior.log_prob(latents)
-        return log_weights
-
-
-class AncestralLatents(Bounds):
-    """Bounds of a model that draws its latents level by level, and p(x|z) in the same pass.
-
-    They are those of Kingma & Welling 2013 and Burda et al. 2015.
-
-    Args:
-        terms: of events, noise, context (`labels`) and `samples=`: an object with
-            `log_likelihoods` log p(x|z) and `log_ratios` log p(z) − log q(z|x), `[B, samples]`, and
-            the levels' `kl`, `[B]`.
-        pairs: as for `Bounds`.
-    """
-
-    def __init__(self, terms: Callable[..., Any], pairs: int = PAIRS):
-        super().__init__(pairs)
-        self.terms = terms
-
-    def _elbo_of(self, events: tf.Tensor, seed: tf.Tensor, *context: tf.Tensor) -> tf.Tensor:
-        terms = self.terms(events, random.BatchNoise(seed), *context, samples=1)
+        terms = self._sample_terms(events, random.BatchNoise(seed), labels, 1)
         return terms.log_likelihoods[:, 0] - terms.kl
 
-    def _log_weights(
-        self, events: tf.Tensor, seed: tf.Tensor, size: tf.Tensor, *context: tf.Tensor
+    def _log_sum_of(
+        self, events: tf.Tensor, seed: tf.Tensor, labels: tf.Tensor | None, size: tf.Tensor
     ) -> tf.Tensor:
-        terms = self.terms(events, random.BatchNoise(seed), *context, samples=size)
-        return tf.transpose(terms.log_likelihoods + terms.log_ratios)
+        """log of the sum of `size` importance weights, `float64[B]`."""
+        terms = self._sample_terms(events, random.BatchNoise(seed), labels, size)
+        log_weights = tf.cast(terms.log_likelihoods + terms.log_ratios, tf.float64)
+        return tf.reduce_logsumexp(log_weights, axis=1)
 
 
 def _fold(seed: tuple[int, int], index: int) -> tf.Tensor:

@@ -14,7 +14,7 @@ from tfgen import random
 from tfgen.data import Dataset, Split, pictures
 from tfgen.errors import UsageError, WorkError, size_text
 from tfgen.evaluation.job import Advance, silent
-from tfgen.evaluation.likelihood import PAIRS, AncestralLatents, Bounds, LatentVariables
+from tfgen.evaluation.likelihood import PAIRS, Bounds
 from tfgen.models.generative import BYTES
 from tfgen.nn import cpu
 from tfgen.publishing import export
@@ -39,7 +39,7 @@ class LatentDensity:
     """p(x) = ∫ p(x|z) p(z) dz, of which there are bounds.
 
     Args:
-        model: a `GenerativeModel` with the density `latent` or `ancestral`.
+        model: a `GenerativeModel` with the density `latent`.
 
     Attributes:
         bounds: estimators of log p(x).
@@ -51,13 +51,7 @@ class LatentDensity:
 
     def __init__(self, model: Any):
         pairs = images_at_once(PAIRS, model.config.image_shape)
-        if model.density == "ancestral":
-            terms = _with_ema_weights(model, model.importance_weighted)
-            self.bounds: Bounds = AncestralLatents(terms, pairs)
-        else:
-            posterior = _with_ema_weights(model, model.posterior)
-            likelihood = _with_ema_weights(model, model.likelihood)
-            self.bounds = LatentVariables(model.prior(), posterior, likelihood, pairs)
+        self.bounds = Bounds(_with_ema_weights(model, model.sample_terms), pairs)
         # A hierarchical posterior computes its mean only here, and needs the EMA weights for it.
         self.mean = _with_ema_weights(model, lambda *inputs: model.posterior(*inputs).mean())
         self.latent_dim, self.events, self._model = model.latent_dim, _events(model), model
@@ -99,8 +93,9 @@ class LogDensity:
         self, images: np.ndarray, seeds: np.ndarray, labels: np.ndarray | None
     ) -> np.ndarray:
         """log p(x) in nats, `[B]`; the arguments are those of `LatentDensity.inputs`."""
-        condition = {"labels": tf.constant(labels)} if self._is_conditional else {}
-        return np.asarray(self._log_prob(tf.constant(images), tf.constant(seeds), **condition))
+        context = {"labels": tf.constant(labels)} if self._is_conditional else {}
+        seeds = tf.constant(seeds)
+        return np.asarray(self._log_prob(tf.constant(images), seeds=seeds, **context))
 
 
 Density: TypeAlias = LatentDensity | LogDensity
@@ -112,7 +107,7 @@ def density_of(model: Any) -> Density | None:
     Args:
         model: a `GenerativeModel`, which documents what a family offers for its density.
     """
-    if model.density in ("latent", "ancestral"):
+    if model.density == "latent":
         return LatentDensity(model)
     return None if model.density is None else LogDensity(model)
 

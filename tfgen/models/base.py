@@ -56,7 +56,7 @@ class ImageModel(overrides.Model):
     A family that generates images subclasses `GenerativeModel`, any other family this class.
     `tfgen.registry.Family` describes the family to the commands, and `tfgen.testing` checks it.
 
-    A family must say:
+    A family must define:
 
     - `@keras.saving.register_keras_serializable(package=…)`, the decorator of the model class and
       of each layer class of its own, so that `.keras` files can be opened.
@@ -80,7 +80,7 @@ class ImageModel(overrides.Model):
       labels in `predict` too, as the second argument.
     - `signatures()` and `example_inputs(size)`: what an export offers. `GenerativeModel` has both.
 
-    A family may say:
+    A family may define:
 
     - `curves`: the panels of the training curves. Their names must be in `logged`.
     - `monitor`: the logged value whose minimum marks the best checkpoint, with `val_` in front for
@@ -110,7 +110,7 @@ class ImageModel(overrides.Model):
     - `preprocessing.events(images, noise, dtype)`, which gives the events of a batch and refuses
       images that are not `uint8`.
     - `likelihood_dtype`, the dtype of events, losses and log-likelihoods.
-    - `side_by_side(function, noise, *batches)`, which speeds a step up on a CPU.
+    - `side_by_side(function, images, noise, labels)`, which speeds a step up on a CPU.
 
     Args:
         config: the model's configuration.
@@ -128,6 +128,13 @@ class ImageModel(overrides.Model):
     curves: tuple[Curve, ...] = ()
     monitor: ClassVar[str | None] = "val_loss"
 
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        for name, value in vars(cls).items():
+            hidden = getattr(keras.Model, name, None)
+            if isinstance(hidden, property) and not isinstance(value, property):
+                raise UsageError(f"{cls.__name__}.{name} hides a property of Keras; rename it")
+
     def __init__(
         self,
         config: ModelConfig,
@@ -140,7 +147,9 @@ class ImageModel(overrides.Model):
         self.config = config
         self.preprocessing = preprocessing
         # `.keras` files hold the caller's networks under this name.
-        self._given = {name: part for name, part in (own_parts or {}).items() if part is not None}
+        self._own_parts = {
+            name: part for name, part in (own_parts or {}).items() if part is not None
+        }
         self.seed = int(seed)
         count: dict[str, Any] = {"trainable": False, "aggregation": "only_first_replica"}
         self.step = self.add_weight((), "zeros", "int64", name="step", **count)
@@ -153,7 +162,7 @@ class ImageModel(overrides.Model):
         # The constructor creates all weights, so Keras has nothing to build.
         self.built = True
 
-    # --- what a family says -----------------------------------------------------------
+    # --- what a family defines -----------------------------------------------------------
 
     def default_optimizers(
         self, learning_rate: float, schedule: Schedule | None = None
@@ -230,7 +239,7 @@ class ImageModel(overrides.Model):
 
     def own_parts(self) -> list[str]:
         """Argument names of the layers and preprocessing that the caller passed."""
-        return list(self._given)
+        return list(self._own_parts)
 
     # --- training: data and noise -------------------------------------------------------
 
@@ -288,17 +297,21 @@ class ImageModel(overrides.Model):
         return fold(fold(tf.constant([self.seed, purpose], tf.int32), index), replica)
 
     def side_by_side(
-        self, function: Callable[..., Any], noise: random.BatchNoise, *batches: Any
+        self,
+        function: Callable[..., Any],
+        images: tf.Tensor,
+        noise: random.BatchNoise,
+        labels: tf.Tensor | None,
     ) -> Any:
-        """`function(noise, *batches)`, on a CPU by `tfgen.nn.cpu.side_by_side`.
+        """`function(images, noise, labels)`, on a CPU by `tfgen.nn.cpu.side_by_side`.
 
         XLA and several replicas use all cores without it. A network of the caller's own may mix
         the images of a batch, as batch normalization does, and therefore gets the whole batch.
         """
-        own_networks = any(isinstance(part, keras.Layer) for part in self._given.values())
+        own_networks = self._own_parts.keys() - {"preprocessing"}
         if self.jit_compile or tf.distribute.has_strategy() or own_networks:
-            return function(noise, *batches)
-        return cpu.side_by_side(function, noise, *batches)
+            return function(images, noise, labels)
+        return cpu.side_by_side(function, images, noise, labels)
 
     # --- prediction and dtypes ----------------------------------------------------------
 
@@ -631,7 +644,7 @@ class ImageModel(overrides.Model):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, the caller's own parts included."""
         serialize = keras.saving.serialize_keras_object
-        parts = {name: serialize(part) for name, part in self._given.items()}
+        parts = {name: serialize(part) for name, part in self._own_parts.items()}
         own = {"seed": self.seed, "name": self.name, "dtype": serialize(self.dtype_policy)}
         return {**self.config.to_json(), **own, **parts}
 

@@ -26,8 +26,7 @@ def split(data: Any) -> tuple[Any, Any, Any]:
 def shaped_images(images: Any, image_shape: Sequence[int]) -> tf.Tensor:
     """Images whose static shape is `[B, *image_shape]`.
 
-    Sides that a data set does not tell are those of `image_shape`, which is checked as the step
-    runs.
+    Unknown sides are set to those of `image_shape` and checked at run time.
 
     Raises:
         UsageError: the images have another shape, or are several arrays.
@@ -44,7 +43,7 @@ def shaped_images(images: Any, image_shape: Sequence[int]) -> tf.Tensor:
 
 
 def class_labels(labels: Any, images: tf.Tensor, num_classes: int) -> tf.Tensor:
-    """Labels `int32[B]` of labels `[B]` or `[B, 1]`; one that is no class fails as the step runs.
+    """Labels `int32[B]` of labels `[B]` or `[B, 1]`; a label that is no class fails at run time.
 
     Raises:
         UsageError: there is not one label for each image.

@@ -8,15 +8,17 @@ import numpy as np
 import tensorflow as tf
 
 from tfgen import figures, random, sampling
+from tfgen.errors import UsageError
 from tfgen.models import notebook
 from tfgen.models.base import ImageModel, Signatures
+from tfgen.models.preprocessing import Noise
 from tfgen.nn.replicas import not_empty
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # How the likelihood of a family is computed; see `GenerativeModel`.
-Density: TypeAlias = Literal["latent", "ancestral", "exact", "dequantized", "estimate"] | None
+Density: TypeAlias = Literal["latent", "exact", "dequantized", "estimate"] | None
 # What `describe_events` returns for a probability of bytes, the only likelihood in bits/dim.
 BYTES = "bytes"
 # Points along each side of the picture of a two-dimensional latent space.
@@ -36,46 +38,44 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
     Samples are `float32` in 0…1, each a function of its own seed: `sample` is `decode` of
     `latents`. Arguments are those of `ImageModel`.
 
-    A family must say what `ImageModel` asks for, and:
+    A family must define what `ImageModel` asks for, and:
 
     - `latent_dim`: the length of a latent vector, a property.
     - `decode_events(latents, labels)`: events `[B, *event_shape]` of latents `[B, latent_dim]`.
       `decode`, `sample`, the pictures and the export follow from it.
 
-    A family may say:
+    A family may define:
 
     - `latents(seeds)`: the latents of seeds, where these are not standard normal.
     - `leading_latents`: how many of the first latents the pictures vary.
-    - `density`: how `tfgen-evaluate` computes the likelihood of held-out images, and how it
-      combines draws of noise. Three kinds use `log_prob(images, seeds)`, the
-      log-probability `[B]` of images `uint8[B, H, W, C]` in nats, where `seeds: int32[B]` determine
-      all noise; a conditional model gets `labels=` too. `"exact"`: the probability of the events,
-      computed once for each image; seeds, if used, draw the data, as a binarization does.
-      `"dequantized"`: the density of dequantized bytes; over several draws it is averaged as a
-      probability, a tighter bound. `"estimate"`: an unbiased estimate of a lower bound, such as
-      Hutchinson's; one for each image, because an average of probabilities would reward its noise.
-      `"latent"`: by importance sampling from `prior()`, `posterior(events, labels)` and
-      `likelihood(latents, labels)`, which return distributions of TFP and use the raw weights;
-      `tfd.kl_divergence(posterior, prior)` must be defined. `"ancestral"`: by
-      `importance_weighted(events, noise, labels, samples)`, which draws the latents one level after
-      the other. It returns an object with `log_likelihoods` log p(x|z) and `log_ratios`
-      log p(z) − log q(z|x), both `[B, samples]`, and `kl` `[B]`, in closed form where the levels
-      allow it; `posterior` must have a mean. None: there is no likelihood.
+    - `encode_images(images, noise, labels)`: latents `[B, latent_dim]` of images `uint8[B, H, W,
+      C]`. `encode` and the signature `encode` follow from it.
+    - `density` and `log_prob_images(images, noise, labels)`: log p(x) of images in nats, `[B]`, by
+      one draw of `noise`. `log_prob`, its signature and the likelihood of `tfgen-evaluate` follow.
+      The kind of density says how several draws combine. `"exact"`: the probability of the events.
+      Only the data may be drawn, as by a binarization; draws are averaged in nats.
+      `"dequantized"`: the density of dequantized bytes, which is averaged over draws, a tighter
+      bound. `"estimate"`: an unbiased estimate of a lower bound, such as Hutchinson's; draws are
+      averaged in nats, because an average of probabilities would reward their noise. `"latent"`: a
+      bound by importance sampling, which is averaged as a probability. `tfgen-evaluate` computes it
+      from `sample_terms(events, noise, labels, samples)`, which returns an object with
+      `log_likelihoods` log p(x|z) and `log_ratios` log p(z) − log q(z|x), both `[B, samples]`, and
+      `kl` `[B]`, in closed form where there is one; `posterior(events, labels)` must have a
+      `mean()`. None: there is no likelihood.
     - `describe_events()`: what the likelihood is a density of, in words. `BYTES` says that it is a
-      probability of bytes; `tfgen-evaluate` then also gives it in bits/dim. By default, what
-      `log_prob` returns is of bytes, unless the preprocessing binarizes them.
-    - `encode(images, …)`, `log_prob(images, …)` and further signatures of the export:
-      `{**super().signatures(), "encode": …}`. Public methods compute with the EMA weights by
-      `apply_averaged`.
+      probability of bytes, which is also given in bits/dim. By default, a density but `"latent"` is
+      of bytes, unless the preprocessing binarizes them.
+    - further signatures of the export: `{**super().signatures(), "name": …}`. Public methods
+      compute with the EMA weights by `apply_averaged`.
 
-    A conditional model gets labels. `sample`, `decode` and methods of the family's own take
-    integers `[B]`; `one_hot` turns them into `[B, K]`, which is what `decode_events`, `posterior`
-    and `likelihood` get. Those of an unconditional model are called without labels.
+    A conditional model gets labels. `sample`, `decode`, `encode` and `log_prob` take integers
+    `[B]`; `one_hot` turns them into `[B, K]`, which is what `unpack` and the methods above give to
+    a family. Those of an unconditional model are None.
     """
 
     density: Density = None
 
-    # --- what a family says -----------------------------------------------------------
+    # --- what a family defines -----------------------------------------------------------
 
     @property
     def latent_dim(self) -> int:
@@ -107,7 +107,7 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         bytes, or of binary pixels if the preprocessing binarizes; any other density is of the
         events of the preprocessing.
         """
-        if self.density in ("exact", "dequantized", "estimate"):
+        if self.density not in (None, "latent"):
             binarization = getattr(self.preprocessing, "binarization", "none")
             # As of a VAE with a Bernoulli likelihood, which has the same events.
             return BYTES if binarization == "none" else f"bernoulli, binarization {binarization}"
@@ -115,11 +115,30 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         arguments = ", ".join(f"{name}={value!r}" for name, value in settings)
         return f"{type(self.preprocessing).__name__}({arguments})"
 
+    def encode_images(
+        self, images: tf.Tensor, noise: Noise, labels: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Latents `[B, D]` of images; uses the raw weights.
+
+        Args:
+            images: `uint8[B, H, W, C]`.
+            noise: the source of their noise.
+            labels: one-hot, `[B, K]`, for a conditional model; else None.
+        """
+        raise UsageError(f"a {type(self).__name__} has no encoder")
+
+    def log_prob_images(
+        self, images: tf.Tensor, noise: Noise, labels: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """log p(x) of images by one draw of the noise, nats, `[B]`; arguments as above."""
+        raise UsageError(f"a {type(self).__name__} has no likelihood")
+
     def signatures(self) -> Signatures:
-        """`sample`, `latents` and `decode`; for a conditional model also `classes`."""
+        """`sample`, `latents` and `decode`; `encode`, `log_prob` and `classes` where they exist."""
         seed = tf.TensorSpec([None], tf.int32, name="seed")
         latents = tf.TensorSpec([None, self.latent_dim], tf.float32, name="latents")
-        label = self.label_specs()
+        label = [tf.TensorSpec([None], tf.int32, name="label")] if self.num_classes else []
+        images = tf.TensorSpec([None, *self.config.image_shape], tf.uint8, name="images")
 
         # A function of its own, so that an export has the decoder's graph once, not twice.
         @tf.function(input_signature=[latents, *label], autograph=False)
@@ -129,6 +148,16 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         def sample(seed: tf.Tensor, label: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
             return decode(self.latents(seed), *([] if label is None else [label]))
 
+        def encode(images: tf.Tensor, seed: tf.Tensor, label: Any = None) -> dict[str, tf.Tensor]:
+            return {"latents": self.encode(images, seeds=seed, labels=label)}
+
+        def log_prob(images: tf.Tensor, seed: tf.Tensor, label: Any = None) -> dict[str, tf.Tensor]:
+            value = self.log_prob(images, seeds=seed, labels=label)
+            is_of_bytes = self.describe_events() == BYTES
+            return {"log_prob": value} | (
+                {"bits_per_dim": self.bits_per_dim(value)} if is_of_bytes else {}
+            )
+
         functions: Signatures = {
             "sample": (sample, [seed, *label]),
             "latents": (lambda seed: {"latents": self.latents(seed)}, [seed]),
@@ -137,11 +166,11 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         if label:
             # The shape of its output tells a client how many classes there are.
             functions["classes"] = (lambda label: {"one_hot": self.one_hot(label)}, label)
+        if type(self).encode_images is not GenerativeModel.encode_images:
+            functions["encode"] = (encode, [images, seed, *label])
+        if self.density is not None:
+            functions["log_prob"] = (log_prob, [images, seed, *label])
         return functions
-
-    def label_specs(self) -> list[tf.TensorSpec]:
-        """The input `label: int32[B]` of a conditional model's signatures, else no input."""
-        return [tf.TensorSpec([None], tf.int32, name="label")] if self.num_classes else []
 
     def example_inputs(self, size: int) -> dict[str, np.ndarray]:
         """Example inputs of the signatures, `size` rows of each, by name."""
@@ -211,9 +240,77 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         one_hot = self.one_hot(labels, latents)
         return self.preprocessing.images(self.apply_averaged(self.decode_events, latents, one_hot))
 
+    def encode(self, images: Any, *, seeds: Any = None, labels: Any = None) -> tf.Tensor:
+        """Latents `float32[B, D]` of images, computed with the EMA weights, if any.
+
+        Args:
+            images: `uint8[B, H, W, C]`.
+            seeds: `int32[B]`, of the noise of each image, where it gets any; None: 0, 1, 2, …
+            labels: classes of a conditional model, `int[B]`, or one class for all.
+
+        Raises:
+            UsageError: the family has no encoder; images, seeds or labels do not suit the model.
+        """
+        return tf.cast(self._of_images(self.encode_images, images, seeds, labels), tf.float32)
+
+    def log_prob(
+        self, images: Any, *, seeds: Any = None, labels: Any = None, draws: int = 1
+    ) -> tf.Tensor:
+        """log p(x), or a lower bound of it, nats, `float32[B]`, or `float64[B]` by the policy.
+
+        Args:
+            images: `uint8[B, H, W, C]`.
+            seeds: `int32[B]`, of the noise of each image; None: 0, 1, 2, …
+            labels: classes of a conditional model, `int[B]`, or one class for all; then the
+                density is p(x|label).
+            draws: number of draws of the noise. The class says what a draw is, and `density` how
+                several combine. A single draw is that of `seeds`.
+
+        Raises:
+            UsageError: the family has no likelihood; an argument does not suit the model.
+        """
+        if draws < 1:
+            raise UsageError(f"draws = {draws} is too small; the least is 1")
+        images = tf.convert_to_tensor(images)
+        draw_seeds = self.noise_seeds(images, seeds)[:, None]
+        if draws > 1:
+            draw_seeds = random.seeds_of_draws(draw_seeds[:, 0], draws)
+        values = [
+            self._of_images(self.log_prob_images, images, column, labels)
+            for column in tf.unstack(draw_seeds, axis=1)
+        ]
+        if draws == 1:
+            return values[0]
+        if self.density in ("latent", "dequantized"):
+            return tf.reduce_logsumexp(values, axis=0) - math.log(draws)
+        return tf.reduce_mean(values, axis=0)
+
+    def _of_images(
+        self, function: Callable[..., tf.Tensor], images: Any, seeds: Any, labels: Any
+    ) -> tf.Tensor:
+        """`function(images, noise, one_hot)` with the EMA weights, if any."""
+
+        def apply(
+            images: tf.Tensor, seeds: tf.Tensor, one_hot: tf.Tensor | None = None
+        ) -> tf.Tensor:
+            return function(images, random.SeedNoise(seeds), one_hot)
+
+        images = tf.convert_to_tensor(images)
+        seeds = self.noise_seeds(images, seeds)
+        return self.apply_averaged(apply, images, seeds, self.one_hot(labels, images))
+
     def joined(self, parts: list[tf.Tensor]) -> tf.Tensor:
         """Concatenates batches."""
         return parts[0] if len(parts) == 1 else tf.concat(parts, axis=0)
+
+    def unpack(self, data: Any) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor | None]:
+        """Images, one-hot labels `[B, K]` and sample weights of a batch; see `ImageModel.unpack`.
+
+        Raises:
+            UsageError: a conditional model gets no labels, or as for `ImageModel.unpack`.
+        """
+        images, labels, weights = super().unpack(data)
+        return images, self.one_hot(labels), weights
 
     # --- for methods of a family --------------------------------------------------------
 
@@ -227,30 +324,6 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         """
         with self.averaged():
             return not_empty(function, *(batch for batch in batches if batch is not None))
-
-    def image_signatures(self) -> Signatures:
-        """The signatures `encode`, to latents, and `log_prob`, by the methods of these names.
-
-        Both methods take images, seeds and labels.
-        """
-        images = tf.TensorSpec([None, *self.config.image_shape], tf.uint8, name="images")
-        seed = tf.TensorSpec([None], tf.int32, name="seed")
-
-        def encode(
-            images: tf.Tensor, seed: tf.Tensor, label: tf.Tensor | None = None
-        ) -> dict[str, tf.Tensor]:
-            return {"latents": self.encode(images, seed, labels=label)}
-
-        def log_prob(
-            images: tf.Tensor, seed: tf.Tensor, label: tf.Tensor | None = None
-        ) -> dict[str, tf.Tensor]:
-            value = self.log_prob(images, seed, labels=label)
-            is_of_bytes = self.describe_events() == BYTES
-            bits = {"bits_per_dim": self.bits_per_dim(value)} if is_of_bytes else {}
-            return {"log_prob": value, **bits}
-
-        inputs = [images, seed, *self.label_specs()]
-        return {"encode": (encode, inputs), "log_prob": (log_prob, inputs)}
 
     def bits_per_dim(self, log_prob: tf.Tensor) -> tf.Tensor:
         """Bits/dim `[B]`: −log p / (D ln 2), where D is the number of entries of an image.

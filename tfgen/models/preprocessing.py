@@ -32,8 +32,8 @@ def check_images(images: tf.Tensor) -> None:
     check_image_bytes(images.dtype.name, images.shape)
 
 
-class _Noiseless:
-    """Events without noise, and what Keras needs to save an object and to make it again."""
+class _EventTransform:
+    """Base of the transforms: events are the likely ones, and Keras can save the object."""
 
     def events(self, images: tf.Tensor, noise: Noise, dtype: str = "float32") -> tf.Tensor:
         """Events of `images`, of `dtype`; see `likely_events`. Needs no `noise`."""
@@ -54,7 +54,7 @@ class _Noiseless:
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
-class Pixels(_Noiseless):
+class Pixels(_EventTransform):
     """Bytes as events in [0, 1], binarized or not.
 
     Images are `uint8[B, H, W, C]`, events `[B, H, W, C]` of the dtype that is passed.
@@ -93,7 +93,7 @@ class Pixels(_Noiseless):
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
-class SymmetricPixels(_Noiseless):
+class SymmetricPixels(_EventTransform):
     """Bytes as events in [−1, 1], the range of a hyperbolic tangent, without noise."""
 
     def likely_events(self, images: tf.Tensor, dtype: str = "float32") -> tf.Tensor:
@@ -107,7 +107,7 @@ class SymmetricPixels(_Noiseless):
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
-class Dequantized(_Noiseless):
+class Dequantized(_EventTransform):
     """Bytes as real numbers: logits of (x + u) / 256 with u uniform in [0, 1).
 
     The preprocessing of Dinh et al. 2016. A density fitted to integers could grow without bound at
@@ -191,7 +191,7 @@ class DequantizedPixels(Dequantized):
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
-class Identity(_Noiseless):
+class Identity(_EventTransform):
     """Float events of any shape `[B, …]`, unchanged: for data that are not images.
 
     `noise` and `draw` are not used.

@@ -22,26 +22,34 @@ _NORM_MOMENTUM, _NORM_EPSILON = 0.9, 1e-5
 
 
 def build_network(
-    network: keras.Layer, input_shape: Sequence[int], output_shape: Sequence[int], name: str
+    network: keras.Layer,
+    inputs: Sequence[int] | Sequence[Sequence[int]],
+    output_shape: Sequence[int],
+    name: str,
 ) -> None:
     """Creates the weights of a network of the caller's own, and checks its outputs.
 
     Args:
         network: a layer, built or not.
-        input_shape: shape of its inputs, without the batch.
+        inputs: shape of its input, without the batch; of several inputs, a list of their shapes.
         output_shape: shape that its outputs must have, without the batch.
         name: what the network is, for the error.
 
     Raises:
         UsageError: the network does not take the inputs, or its outputs have another shape.
     """
-    input_text, output_text = (
-        ", ".join(["B", *map(str, shape)]) for shape in (input_shape, output_shape)
-    )
-    task = f"the {name} must map [{input_text}] to [{output_text}]; {network.name!r}"
+
+    def text(shape: Sequence[int]) -> str:
+        return f"[{', '.join(['B', *map(str, shape)])}]"
+
+    is_single = not inputs or isinstance(inputs[0], int)
+    shapes: Any = [inputs] if is_single else inputs
+    task = f"the {name} must map {', '.join(map(text, shapes))} to {text(output_shape)}"
+    task += f"; {getattr(network, 'name', network)!r}"
+    # Two rows tell the axis of the batch from an axis of length 1.
+    zeros = [tf.zeros([2, *shape]) for shape in shapes]
     try:
-        # Two rows tell the axis of the batch from an axis of length 1.
-        outputs = network(tf.zeros([2, *input_shape]), training=False)
+        outputs = network(zeros[0] if is_single else zeros, training=False)
     except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), repr(error))
         raise UsageError(f"{task} does not take these inputs: {reason}") from error
@@ -93,7 +101,7 @@ def dense_network(
         hidden: widths of the hidden layers.
         output_shape: shape of an output, without the batch.
         seed: seed of the initial weights.
-        dtype: policy or dtype of all layers.
+        dtype: policy or dtype of all layers but the last, which has at least float32.
         name: name of the network.
         activation: activation of the hidden layers; `leaky_relu` has slope 0.2.
         output_activation: activation of the last layer; None: linear.
@@ -122,9 +130,9 @@ def dense_network(
         if dropout and index == 0:
             layers.append(Dropout(dropout, layer_seed, dtype=dtype))
     units, last_seed = math.prod(output_shape), seed_of_layer(seed, len(hidden))
-    ends: dict[str, Any] = {"use_bias": output_bias, "zero": zero_output}
-    layers.append(make(units, seed=last_seed, activation=output_activation, **ends))
-    layers.append(keras.layers.Reshape(tuple(output_shape), dtype=dtype))
+    last: dict[str, Any] = {"use_bias": output_bias, "zero": zero_output, "dtype": precise(dtype)}
+    layers.append(make(units, seed=last_seed, activation=output_activation, **last))
+    layers.append(keras.layers.Reshape(tuple(output_shape), dtype=precise(dtype)))
     return keras.Sequential(layers, name=name)
 
 
@@ -157,6 +165,12 @@ def make_layer(
     return SpectralNormalization(layer, seed, use_bias, dtype=dtype) if spectral_norm else layer
 
 
+def precise(dtype: Any) -> str:
+    """The dtype of a network's last layer: that of the weights of the policy `dtype`."""
+    name: str = keras.dtype_policies.get(dtype).variable_dtype
+    return name
+
+
 def make_input(shape: Sequence[int], dtype: Any) -> keras.KerasTensor:
     """The input of a network.
 
@@ -165,7 +179,7 @@ def make_input(shape: Sequence[int], dtype: Any) -> keras.KerasTensor:
         dtype: policy or dtype of the network.
     """
     # The default is float32, to which Keras would round the inputs of a float64 network.
-    return keras.Input(shape, dtype=keras.dtype_policies.get(dtype).variable_dtype)
+    return keras.Input(shape, dtype=precise(dtype))
 
 
 def make_batch_norm(dtype: Any) -> keras.layers.Layer:

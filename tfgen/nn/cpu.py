@@ -11,7 +11,7 @@ import contextlib
 import contextvars
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -51,40 +51,39 @@ def is_inference() -> bool:
 # --- two operations at a time -----------------------------------------------------------
 
 
-def side_by_side(function: Callable[..., Any], noise: BatchNoise, *batches: Any) -> Any:
-    """`function(noise, *batches)`, computed for both halves of the batch at once.
+def side_by_side(
+    function: Callable[..., Any], images: tf.Tensor, noise: BatchNoise, labels: tf.Tensor | None
+) -> Any:
+    """`function(images, noise, labels)`, computed for both halves of the batch at once.
 
     TensorFlow runs independent operations at the same time. A dense network is a chain of
     operations in which each depends on the one before. Two cores on each of its small products are
-    slower than one core on each of two products. The noise is drawn separately for each half, so
-    that the speed-up decides which noise a step draws.
+    slower than one core on each of two products. Each half draws its own noise, so this speed-up
+    changes the noise.
 
     Args:
-        function: gets noise and batches; returns tensors (or a structure of them) with the batch
-            first. Each example's result must depend on that example alone.
+        function: returns tensors (or a structure of them) with the batch first. Each example's
+            result must depend on that example alone.
+        images: `[B, …]`.
         noise: the noise of the whole batch.
-        *batches: tensors with the batch first, or None.
+        labels: `[B, …]`, or None.
 
     Returns:
         The result of `function` for the whole batch.
     """
     if not enabled():
-        return function(noise, *batches)
-    middle = (batches[0].shape[0] or tf.shape(batches[0])[0]) // 2
-    present = [index for index, batch in enumerate(batches) if batch is not None]
+        return function(images, noise, labels)
+    middle = (images.shape[0] or tf.shape(images)[0]) // 2
+    batches = [images] if labels is None else [images, labels]
 
-    def apply_to_half(noise: BatchNoise, *halves: tf.Tensor) -> Any:
-        by_index = dict(zip(present, halves, strict=True))
-        return function(noise, *(by_index.get(index) for index in range(len(batches))))
+    def compute(index: int, half: slice) -> Any:
+        def of_half(images: tf.Tensor, labels: tf.Tensor | None = None) -> Any:
+            return function(images, noise.part(index), labels)
 
-    results = [
-        not_empty(
-            functools.partial(apply_to_half, noise.part(index)),
-            *(batches[i][half] for i in present),
-        )
-        for index, half in enumerate((slice(None, middle), slice(middle, None)))
-    ]
-    return tf.nest.map_structure(lambda *halves: tf.concat(halves, axis=0), *results)
+        return not_empty(of_half, *(batch[half] for batch in batches))
+
+    halves = compute(0, slice(None, middle)), compute(1, slice(middle, None))
+    return tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *halves)
 
 
 # --- convolutions -----------------------------------------------------------------------
@@ -132,6 +131,30 @@ def upsample(inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor
     if outputs.shape[1:3] == (2 * rows, 2 * columns):
         return outputs
     return outputs[:, offset : offset + 2 * rows, offset : offset + 2 * columns]
+
+
+# --- graphs of an export ----------------------------------------------------------------
+
+
+def function_of_weights(
+    compute: Callable[..., Any], variables: Sequence[keras.Variable]
+) -> Callable[..., Any]:
+    """`compute` as a function `call(weights, *inputs)`, which the graph of an export has once.
+
+    Layers of the same form can call it, each with its own weights in place of `variables`. Without
+    it, TensorFlow optimizes the same operations for each layer when a version is first used.
+
+    Args:
+        compute: reads `variables`; gets tensors, and constants of Python.
+        variables: the variables that `weights` replace, in the same order.
+    """
+
+    @tf.function(autograph=False, experimental_attributes={"_noinline": True})
+    def call(weights: list[tf.Tensor], *inputs: Any) -> Any:
+        with keras.StatelessScope(list(zip(variables, weights, strict=True))):
+            return compute(*inputs)
+
+    return call
 
 
 # --- Adam -------------------------------------------------------------------------------

@@ -159,36 +159,24 @@ class SignatureSampler(ImageSampler):
     def _sample_batch(self, seeds: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
         return self.call("sample", **_present(seed=seeds, label=labels))["images"]
 
-    def encode(self, images: Any, *further: Any, seeds: Any = None, labels: Any = None) -> Any:
-        """The latents of images, or the parameters of their distribution.
+    def encode(self, images: Any, *, seeds: Any = None, labels: Any = None) -> np.ndarray:
+        """Latents `float32[B, D]` of images; of a VAE, the mean of the posterior.
 
         Args:
             images: `uint8[B, H, W, C]`.
-            *further: `seeds` and `labels` by position, those that the signature takes.
             seeds: seeds of the images' noise, if they get any, `int32[B]`; None: 0, 1, 2, ….
             labels: classes of the images for a conditional model, `int[B]`, or one class for all.
 
-        Returns:
-            Latents `float32[B, D]`; with a posterior, its mean and standard deviation,
-            `float32[B, D]` each.
-
         Raises:
-            UsageError: the version has no such signature, or it has no such input; the images are
-                not bytes; seeds or labels do not fit the images.
+            UsageError: the version has no such signature; the images are not bytes; seeds or labels
+                do not fit the images.
         """
-        inputs = self.signature("encode").inputs
-        tensors = {"seeds": "seed", "labels": "label"}
-        order = [name for name, tensor in tensors.items() if tensor in inputs]
-        if any(argument is not None for argument in further[len(order) :]):
-            expected = ", ".join(["images", *order])
-            raise UsageError(f"encode of {self.name} takes {expected} and no further argument")
-        arguments = {"seeds": seeds, "labels": labels, **dict(zip(order, further, strict=False))}
-        outputs = self.evaluate("encode", images, **arguments)
-        values = tuple(outputs[name] for name in sorted(outputs))
-        return values[0] if len(values) == 1 else values
+        if "seed" not in self.signature("encode").inputs:
+            seeds = None
+        return split_latents(self.evaluate("encode", images, seeds, labels))[0]
 
-    def log_prob(self, images: Any, seeds: Any = None, labels: Any = None) -> np.ndarray:
-        """log p(x) in nats, or a lower bound of it, `float32[B]`.
+    def log_prob(self, images: Any, *, seeds: Any = None, labels: Any = None) -> np.ndarray:
+        """log p(x) in nats, or a lower bound of it, `float32[B]`, by one draw of the noise.
 
         Args:
             images: `uint8[B, H, W, C]`.
@@ -228,6 +216,13 @@ class SignatureSampler(ImageSampler):
         """The outputs of a signature, computed in batches."""
         call = functools.partial(self.call, signature)
         return sampling.in_batches(call, _present(**inputs), self.batch_size, self.track, signature)
+
+
+def split_latents(outputs: Arrays) -> tuple[np.ndarray, Arrays]:
+    """The latents among the outputs of `encode`, `float32[N, D]`, and the others by name."""
+    # Versions of before 0.1.0 call a posterior's mean so.
+    name = "latents" if "latents" in outputs else "mean"
+    return outputs[name], {other: outputs[other] for other in outputs if other != name}
 
 
 def _present(**inputs: np.ndarray | None) -> Arrays:

@@ -127,7 +127,7 @@ def check_are_images(image_shape: Sequence[int], advice: str) -> None:
         raise UsageError(f"events of size {size_text(image_shape)} are not images; {advice}")
 
 
-def check_architecture(architecture: str, image_shape: Sequence[int]) -> None:
+def check_image_architecture(architecture: str, image_shape: Sequence[int]) -> None:
     """Refuses events that are no images for every architecture but the dense one."""
     if architecture != "dense":
         check_are_images(image_shape, "use --architecture dense")

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 import tfgen
-from tfgen.models.base import Curve, Signatures
+from tfgen.models.base import Curve
 from tfgen.random import BatchNoise, SeedNoise
 from tfgen_ppca.config import PPCAConfig
 
@@ -102,19 +102,9 @@ class PPCA(tfgen.GenerativeModel):
         log_det += 2 * tf.reduce_sum(tf.math.log(tf.linalg.diag_part(factor)))
         return -0.5 * (distance + log_det + self.event_dim * math.log(2 * math.pi))
 
-    def bytes_log_prob(self, images: tf.Tensor, noise: BatchNoise | SeedNoise) -> tf.Tensor:
-        """log p of bytes in nats, `[B]`, by the dequantization that `noise` draws."""
-        dtype = self.likelihood_dtype
-        events, log_det = self.preprocessing.events_and_log_det(images, noise, dtype)
-        return self.event_log_prob(self.flatten(events)) + log_det
-
     def flatten(self, events: tf.Tensor) -> tf.Tensor:
         """Events `[B, H, W, C]` as vectors `[B, D]`."""
         return tf.reshape(events, [-1, self.event_dim])
-
-    def bits_per_dim(self, log_prob: tf.Tensor) -> tf.Tensor:
-        """−log p / (D ln 2) of log-probabilities in nats."""
-        return -log_prob / (self.event_dim * math.log(2))
 
     # --- training
 
@@ -122,7 +112,7 @@ class PPCA(tfgen.GenerativeModel):
         """One step of the optimizer on −log p."""
         images, _, weights = self.unpack(data)
         with tf.GradientTape() as tape:
-            log_prob = self.bytes_log_prob(images, self.training_noise())
+            log_prob = self.log_prob_images(images, self.training_noise())
             loss = self.reduce_loss(-log_prob, weights)
         self.minimize(loss, tape)
         return self.log(weights, loss=-log_prob, bits_per_dim=self.bits_per_dim(log_prob))
@@ -131,7 +121,7 @@ class PPCA(tfgen.GenerativeModel):
         """−log p of a batch."""
         images, _, weights = self.unpack(data)
         with self.averaged():
-            log_prob = self.bytes_log_prob(images, self.next_test_noise())
+            log_prob = self.log_prob_images(images, self.next_test_noise())
         return self.log(weights, loss=-log_prob, bits_per_dim=self.bits_per_dim(log_prob))
 
     # --- use
@@ -140,47 +130,21 @@ class PPCA(tfgen.GenerativeModel):
         """Means of p(x|z), `[B, H, W, C]`, of latents `[B, q]`."""
         return tf.reshape(self.event_means(latents), [-1, *self.config.image_shape])
 
-    def encode(self, images: tf.Tensor) -> tf.Tensor:
-        """Posterior means `float[B, q]` of `uint8` images, dequantized without noise."""
+    def encode_images(
+        self, images: tf.Tensor, noise: SeedNoise, labels: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Posterior means `[B, q]`, of bytes dequantized without noise."""
+        events = self.preprocessing.likely_events(images, self.likelihood_dtype)
+        return self.posterior_means(self.flatten(events), self.precision_factor())
 
-        def means(images: tf.Tensor) -> tf.Tensor:
-            events = self.preprocessing.likely_events(images, self.likelihood_dtype)
-            return self.posterior_means(self.flatten(events), self.precision_factor())
-
-        return self.apply_averaged(means, tf.convert_to_tensor(images))
-
-    def log_prob(self, images: tf.Tensor, seeds: tf.Tensor | None = None) -> tf.Tensor:
-        """log p of bytes in nats, `float[B]`.
-
-        Args:
-            images: `uint8[B, H, W, C]`.
-            seeds: `int32[B]`, seeds of the dequantization; None: 0, 1, 2, ….
-        """
-
-        def log_prob(images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-            return self.bytes_log_prob(images, SeedNoise(seeds))
-
-        images = tf.convert_to_tensor(images)
-        return self.apply_averaged(log_prob, images, self.noise_seeds(images, seeds))
+    def log_prob_images(
+        self, images: tf.Tensor, noise: BatchNoise | SeedNoise, labels: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """log p of bytes in nats, `[B]`, by the dequantization that `noise` draws."""
+        dtype = self.likelihood_dtype
+        events, log_det = self.preprocessing.events_and_log_det(images, noise, dtype)
+        return self.event_log_prob(self.flatten(events)) + log_det
 
     def call(self, images: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Reconstructions `float32[B, H, W, C]` of `uint8` images."""
         return self.decode(self.encode(images))
-
-    def signatures(self) -> Signatures:
-        """Those of every generative family, and `encode` and `log_prob`."""
-        images = tf.TensorSpec([None, *self.config.image_shape], tf.uint8, name="images")
-        seed = tf.TensorSpec([None], tf.int32, name="seed")
-
-        def encode(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {"mean": self.encode(images)}
-
-        def log_prob(images: tf.Tensor, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-            value = self.log_prob(images, seed)
-            return {"log_prob": value, "bits_per_dim": self.bits_per_dim(value)}
-
-        return {
-            **super().signatures(),
-            "encode": (encode, [images]),
-            "log_prob": (log_prob, [images, seed]),
-        }

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfgen import figures
+from tfgen.errors import UsageError
 from tfgen.models import batch
 from tfgen.models.base import Curve, ImageModel, Signatures
 from tfgen.models.classifier.config import ClassifierConfig
@@ -96,11 +97,11 @@ class Classifier(ImageModel):
         """Images, labels `int32[B]` and sample weights of a batch.
 
         Raises:
-            ValueError: there are no labels.
+            UsageError: there are no labels.
         """
         images, labels, weights = super().unpack(data)
         if labels is None:
-            raise ValueError("a classifier needs labels: pass (images, labels)")
+            raise UsageError("a classifier needs labels: pass (images, labels)")
         return images, labels, weights
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:

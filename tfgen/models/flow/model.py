@@ -13,10 +13,15 @@ import tensorflow_probability as tfp
 from tfgen import figures, random
 from tfgen.bijectors import Chain, Unflatten
 from tfgen.errors import UsageError
-from tfgen.models.base import Curve, ImageModel, Signatures
+from tfgen.models.base import Curve, ImageModel
 from tfgen.models.flow.config import FlowConfig
 from tfgen.models.flow.dequantization import VariationalDequantization
-from tfgen.models.flow.steps import dense_steps, multiscale_chain, multiscale_steps
+from tfgen.models.flow.steps import (
+    MakeConditioner,
+    dense_steps,
+    multiscale_chain,
+    multiscale_steps,
+)
 from tfgen.models.generative import GenerativeModel
 from tfgen.models.preprocessing import Dequantized, Identity, Noise
 from tfgen.nn.average import trained_weights
@@ -50,13 +55,20 @@ class Flow(GenerativeModel):
     from data; see `adapt`.
 
     A class-conditional model has a density p(x|label): the conditioners of its couplings, and those
-    of its learned dequantization, also get the one-hot label.
+    of its learned dequantization, also get the one-hot label. A draw of `log_prob` is one of the
+    dequantization; over several, the bound tends to log P(x) (Burda et al. 2015).
 
     Args:
         config: the configuration; None takes the defaults. Widths must be even, for `multiscale`
             and `dequantization="variational"` heights too. n scales need sides divisible by 2ⁿ; a
             model of images with other sides has fewer scales.
         seed: seed of the initial weights and of all noise.
+        conditioner: a function `(inputs, outputs, seed=, dtype=)` that returns the conditioner of a
+            coupling, a layer from events of the shape `inputs` to parameters of the shape
+            `outputs`, both without the batch. A conditional model's inputs end with the label. A
+            flow whose conditioners return zeros is the identity. A `.keras` file holds the function
+            by its name, so it needs `@keras.saving.register_keras_serializable`. None: the
+            configuration's.
         preprocessing: turns bytes into events; None takes `Dequantized(alpha)`. With `Identity()`,
             `image_shape` may be any event shape whose last axis has two entries or more.
         name: name of the model.
@@ -64,7 +76,8 @@ class Flow(GenerativeModel):
         **fields: fields of `FlowConfig`, which replace those of `config`.
 
     Raises:
-        tfgen.errors.UsageError: an argument is out of its range (a `ValueError`).
+        tfgen.errors.UsageError: an argument is out of its range, or a conditioner does not map the
+            shapes (a `ValueError`).
 
     Examples:
         >>> flow = Flow()
@@ -86,6 +99,7 @@ class Flow(GenerativeModel):
         config: FlowConfig | None = None,
         *,
         seed: int = 0,
+        conditioner: MakeConditioner | None = None,
         preprocessing: Dequantized | Identity | None = None,
         name: str | None = None,
         dtype: Any = None,
@@ -99,10 +113,11 @@ class Flow(GenerativeModel):
                 f"events of shape {shape} are no images; pass preprocessing=Identity()"
             )
         bytes_to_events = preprocessing or Dequantized(config.alpha)
-        own_parts = {"preprocessing": preprocessing}
+        own_parts = {"conditioner": conditioner, "preprocessing": preprocessing}
         super().__init__(config, bytes_to_events, seed, own_parts, name=name, dtype=dtype)
+        self.conditioner = conditioner
         make_steps = multiscale_steps if config.architecture == "multiscale" else dense_steps
-        self.flow_steps = make_steps(config, seed, self.dtype_policy)
+        self.flow_steps = make_steps(config, seed, self.dtype_policy, conditioner)
         self.dequantization: VariationalDequantization | None = None
         if config.dequantization == "variational":
             self.dequantization = VariationalDequantization(config, seed, dtype=self.dtype_policy)
@@ -119,7 +134,8 @@ class Flow(GenerativeModel):
     def networks(self) -> list[keras.Model]:
         """The conditioners of the couplings and of the learned dequantization."""
         learned = self.dequantization.conditioners if self.dequantization is not None else []
-        return [*(step.conditioner for step in self.flow_steps), *learned]
+        conditioners = [*(step.conditioner for step in self.flow_steps), *learned]
+        return [layer for layer in conditioners if isinstance(layer, keras.Model)]
 
     # --- p(z), f, p(x) ------------------------------------------------------------------
 
@@ -142,8 +158,11 @@ class Flow(GenerativeModel):
         """
         steps = self.flow_steps
         # The steps of a scale have the same form.
-        twins = {step.mixed: step for step in steps}
-        bijectors = [s.bijectors(adapting, training, labels, twins[s.mixed]) for s in steps]
+        forms = {} if self.conditioner else {step.mixed_channels: step for step in steps}
+        bijectors = [
+            step.bijectors(adapting, training, labels, forms.get(step.mixed_channels))
+            for step in steps
+        ]
         if self.config.architecture == "multiscale":
             return multiscale_chain(self.config, bijectors)
         return Chain([*itertools.chain(*bijectors), Unflatten(self.config.image_shape)])
@@ -174,11 +193,9 @@ class Flow(GenerativeModel):
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One optimizer step on −log p(x)."""
         images, labels, weights = self.unpack(data)
-        bytes_log_prob = functools.partial(self.bytes_log_prob, training=True)
+        log_prob_of = functools.partial(self.log_prob_images, training=True)
         with tf.GradientTape() as tape:
-            log_prob = self.side_by_side(
-                bytes_log_prob, self.training_noise(), images, self.one_hot(labels)
-            )
+            log_prob = self.side_by_side(log_prob_of, images, self.training_noise(), labels)
             loss = self.reduce_loss(-log_prob, weights)
         self.minimize(loss, tape)
         return self.log(weights, loss=-log_prob, bits_per_dim=self.bits_per_dim(log_prob))
@@ -187,22 +204,8 @@ class Flow(GenerativeModel):
         """−log p(x) of a batch, with the EMA weights if there are any."""
         images, labels, weights = self.unpack(data)
         with self.averaged():
-            log_prob = self.bytes_log_prob(self.next_test_noise(), images, self.one_hot(labels))
+            log_prob = self.log_prob_images(images, self.next_test_noise(), labels)
         return self.log(weights, loss=-log_prob, bits_per_dim=self.bits_per_dim(log_prob))
-
-    def bytes_log_prob(
-        self, noise: Noise, images: tf.Tensor, labels: tf.Tensor | None, training: bool = False
-    ) -> tf.Tensor:
-        """log p(x) of bytes, nats, `[B]`; uses the raw weights.
-
-        Args:
-            noise: the source of the dequantization.
-            images: `uint8[B, H, W, C]`.
-            labels: one-hot, `[B, K]`, for a conditional model.
-            training: whether dropout is on.
-        """
-        events, log_det = self._events_and_log_det(images, noise, labels, training)
-        return self.event_log_prob(events, training, labels=labels) + log_det
 
     def _events_and_log_det(
         self, images: tf.Tensor, noise: Noise, labels: tf.Tensor | None, training: bool = False
@@ -225,8 +228,7 @@ class Flow(GenerativeModel):
         """
         if self.config.architecture != "multiscale":
             return
-        images, labels, _ = self.unpack((images, labels))
-        one_hot = self.one_hot(labels)
+        images, one_hot, _ = self.unpack((images, labels))
         events, _ = self._events_and_log_det(images, self.training_noise(), one_hot)
         bijector = self.bijector(adapting=True, labels=one_hot)
         bijector.inverse_and_log_det(events, len(self.config.image_shape))
@@ -246,7 +248,7 @@ class Flow(GenerativeModel):
         """Adapts a new multiscale model to the first images of `fit`, see `adapt`.
 
         Raises:
-            ValueError: the model must be adapted, and `x` is no array, tensor, `tf.data.Dataset` or
+            UsageError: the model must be adapted, and `x` is no array, tensor, `tf.data.Dataset` or
                 `PyDataset`.
         """
         is_new = not int(self.adapted.numpy()) and not int(self.step.numpy())
@@ -255,62 +257,23 @@ class Flow(GenerativeModel):
 
     # --- use ----------------------------------------------------------------------------
 
-    def log_prob(
+    def encode_images(
+        self, images: tf.Tensor, noise: Noise, labels: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """z = f⁻¹(x), `[B, D]`; the noise dequantizes."""
+        events, _ = self._events_and_log_det(images, noise, labels)
+        return self.bijector(labels=labels).inverse(events)
+
+    def log_prob_images(
         self,
         images: tf.Tensor,
-        seeds: tf.Tensor | None = None,
-        dequantizations: int = 1,
+        noise: Noise,
         labels: tf.Tensor | None = None,
+        training: bool = False,
     ) -> tf.Tensor:
-        """log P(x) of bytes, in expectation a lower bound, nats, `float32[B]`.
-
-        It is `float64[B]` under the policy float64.
-
-        Args:
-            images: `uint8[B, H, W, C]`.
-            seeds: `int32[B]`, of each image's dequantization noise; None: 0, 1, 2, …
-            dequantizations: number of draws over which the density is averaged. The bound grows
-                with it and tends to log P(x) (Burda et al. 2015). A single draw is that of `seeds`.
-            labels: classes of a conditional model, `int[B]`, or one class for all; then the density
-                is P(x|label).
-
-        Raises:
-            UsageError: labels do not suit the model.
-        """
-        images = tf.convert_to_tensor(images)
-        draw_seeds = self.noise_seeds(images, seeds)[:, None]
-        if dequantizations > 1:
-            draw_seeds = random.seeds_of_draws(draw_seeds[:, 0], dequantizations)
-
-        def log_prob(
-            images: tf.Tensor, draw_seeds: tf.Tensor, one_hot: tf.Tensor | None = None
-        ) -> tf.Tensor:
-            noises = [random.SeedNoise(draw_seeds[:, index]) for index in range(dequantizations)]
-            draws = [self.bytes_log_prob(noise, images, one_hot) for noise in noises]
-            return tf.reduce_logsumexp(draws, axis=0) - math.log(dequantizations)
-
-        return self.apply_averaged(log_prob, images, draw_seeds, self.one_hot(labels, images))
-
-    def encode(
-        self, images: tf.Tensor, seeds: tf.Tensor | None = None, labels: tf.Tensor | None = None
-    ) -> tf.Tensor:
-        """Latents `float32[B, D]` of images.
-
-        Args:
-            images: `uint8[B, H, W, C]`.
-            seeds: `int32[B]`, of each image's dequantization noise; None: 0, 1, 2, …
-            labels: classes of a conditional model, `int[B]`, or one class for all.
-        """
-
-        def latents(
-            images: tf.Tensor, seeds: tf.Tensor, one_hot: tf.Tensor | None = None
-        ) -> tf.Tensor:
-            events, _ = self._events_and_log_det(images, random.SeedNoise(seeds), one_hot)
-            return tf.cast(self.bijector(labels=one_hot).inverse(events), tf.float32)
-
-        images = tf.convert_to_tensor(images)
-        seeds = self.noise_seeds(images, seeds)
-        return self.apply_averaged(latents, images, seeds, self.one_hot(labels, images))
+        """log p(x) of bytes by one draw of the dequantization, in expectation a lower bound."""
+        events, log_det = self._events_and_log_det(images, noise, labels, training)
+        return self.event_log_prob(events, training, labels=labels) + log_det
 
     def decode_events(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         """f(z), `[B, *event_shape]`."""
@@ -332,10 +295,6 @@ class Flow(GenerativeModel):
         grid = figures.picture(self.decode(rows, classes).numpy(), title, 8, axis)
         return {**super().pictures(images, labels), "temperatures": grid}
 
-    def signatures(self) -> Signatures:
-        """The signatures of every generative family, `encode` and `log_prob`."""
-        return {**super().signatures(), **self.image_signatures()}
-
 
 def _first_images(x: Any, y: Any = None) -> tuple[tf.Tensor, Any]:
     """The first images of arguments `x` and `y` of `fit`, at most `ADAPTATION_IMAGES`.
@@ -344,7 +303,7 @@ def _first_images(x: Any, y: Any = None) -> tuple[tf.Tensor, Any]:
         Images `uint8[B, H, W, C]`, and their labels `[B]`, None if there are none.
 
     Raises:
-        ValueError: reading them from `x` would consume them.
+        UsageError: reading them from `x` would consume them.
     """
     if isinstance(x, tf.data.Dataset):
         batch = next(iter(x.unbatch().batch(ADAPTATION_IMAGES)))
@@ -353,7 +312,7 @@ def _first_images(x: Any, y: Any = None) -> tuple[tf.Tensor, Any]:
     elif isinstance(x, np.ndarray | tf.Tensor):
         batch = x[:ADAPTATION_IMAGES], None if y is None else y[:ADAPTATION_IMAGES]
     else:
-        raise ValueError(
+        raise UsageError(
             f"cannot read the first images of a {type(x).__name__} without consuming them; "
             "call flow.adapt(images) before fit"
         )

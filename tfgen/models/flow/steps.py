@@ -4,7 +4,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import keras
 import numpy as np
@@ -30,17 +30,22 @@ from tfgen.models.flow.config import FlowConfig
 from tfgen.nn import cpu
 from tfgen.nn.blocks import (
     append_labels,
+    build_network,
     dense_network,
     make_activation,
     make_input,
     make_layer,
+    precise,
     seed_of_layer,
 )
 from tfgen.nn.layers import GatedResidual
 
+# The shapes of the inputs and outputs, without the batch, a seed and a dtype policy → a layer.
+MakeConditioner: TypeAlias = Callable[..., keras.Layer]
+
 
 class FlowStep(keras.layers.Layer):
-    """A coupling; with `mixed` channels, a step of Glow (Kingma & Dhariwal 2018, section 3).
+    """A coupling; with `mixed_channels`, a step of Glow (Kingma & Dhariwal 2018, section 3).
 
     From data to latents, Glow's step is activation normalization, an invertible 1 × 1 convolution
     and a coupling. The layer owns the weights; `bijectors` builds TFP's bijectors from them, which
@@ -53,8 +58,9 @@ class FlowStep(keras.layers.Layer):
         mask: splits an event into the part that the coupling changes and the other one.
         components: logistics in a mixture coupling; 0 gives an affine coupling.
         log_scale_bound: bound of the coupling's log-scale, nats.
-        mixed: number of channels of events that are normalized and convolved before the coupling;
-            0: neither.
+        mixed_channels: number of channels of events that are normalized and convolved before the
+            coupling; 0: neither.
+        is_flat: whether the conditioner takes flat inputs, to which a label is appended once.
         seed: seed of the convolution, which starts as a permutation of the channels.
         **kwargs: further arguments of `keras.layers.Layer`.
     """
@@ -66,14 +72,15 @@ class FlowStep(keras.layers.Layer):
         *,
         components: int = 0,
         log_scale_bound: float = 2.0,
-        mixed: int = 0,
+        mixed_channels: int = 0,
+        is_flat: bool = False,
         seed: int = 0,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.conditioner, self.mask, self.mixed = conditioner, mask, mixed
-        self.components, self.log_scale_bound = components, log_scale_bound
-        if mixed:
+        self.conditioner, self.mask, self.mixed_channels = conditioner, mask, mixed_channels
+        self.components, self.log_scale_bound, self.is_flat = components, log_scale_bound, is_flat
+        if mixed := mixed_channels:
             add = functools.partial(self.add_weight, autocast=False)
             order = np.random.default_rng(seed).permutation(mixed)
             permutation = keras.initializers.Constant(np.eye(mixed)[order])
@@ -90,7 +97,7 @@ class FlowStep(keras.layers.Layer):
         adapting: bool = False,
         training: bool = False,
         labels: tf.Tensor | None = None,
-        twin: Self | None = None,
+        same_form: Self | None = None,
     ) -> list[Bijector]:
         """The step's bijectors in the order of `Chain`: the one next to the data first.
 
@@ -99,18 +106,19 @@ class FlowStep(keras.layers.Layer):
             training: whether dropout of the conditioner is on and its batch normalization uses the
                 batch's moments.
             labels: one-hot, `[B, K]`, of the events of a conditional model.
-            twin: a step of the same form, whose function for an export computes the coupling.
+            same_form: a step of the same form, whose function computes the coupling of an export.
         """
         conditioner = functools.partial(self._condition, labels=labels, training=training)
         coupling: Bijector = make_coupling(
             self.mask, conditioner, self.components, self.log_scale_bound
         )
-        if not self.mixed:
+        if not self.mixed_channels:
             return [coupling]
         ndims = self.mask.event_ndims
-        if twin is not None and cpu.is_inference():
+        if same_form is not None and cpu.is_inference():
             weights = [weight.value for weight in self.conditioner.weights]
-            coupling = _Call(functools.partial(twin._call_coupling, weights, labels), ndims)
+            call = functools.partial(same_form._coupling_of_weights, weights, labels)
+            coupling = _Call(call, ndims)
         matrices = self.permutation, self.lower, self.upper, self.log_diagonal
         return [
             ActivationNormalization(self.shift, self.log_scale, ndims, adapting),
@@ -119,29 +127,26 @@ class FlowStep(keras.layers.Layer):
         ]
 
     @functools.cached_property
-    def _call_coupling(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
-        """The coupling as a function of its conditioner's weights, which a graph has once."""
+    def _coupling_of_weights(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+        """The coupling as a function of its conditioner's weights."""
 
-        # Inlined, TensorFlow would optimize it for each step when a version is first used.
-        @tf.function(autograph=False, experimental_attributes={"_noinline": True})
-        def call(
-            weights: list[tf.Tensor], labels: tf.Tensor | None, event: tf.Tensor, method: str
+        def compute(
+            labels: tf.Tensor | None, event: tf.Tensor, method: str
         ) -> tuple[tf.Tensor, tf.Tensor]:
-            pairs = zip(self.conditioner.weights, weights, strict=True)
-            with keras.StatelessScope(list(pairs)):
-                coupling = self.bijectors(labels=labels)[-1]
-                return getattr(coupling, method)(event, self.mask.event_ndims)
+            coupling = self.bijectors(labels=labels)[-1]
+            result: tuple[tf.Tensor, tf.Tensor] = getattr(coupling, method)(
+                event, self.mask.event_ndims
+            )
+            return result
 
-        return call
+        return cpu.function_of_weights(compute, self.conditioner.weights)
 
     def _condition(
         self, unchanged: tf.Tensor, labels: tf.Tensor | None, training: bool
     ) -> tf.Tensor:
         """The conditioner's outputs for the unchanged part of events, `[B, …, C]`."""
         if labels is not None:
-            # A dense conditioner takes flat inputs, to which a label is appended once.
-            flat = len(self.conditioner.input_shape) == 2
-            unchanged = append_labels(unchanged, labels, flat)
+            unchanged = append_labels(unchanged, labels, self.is_flat)
         return self.conditioner(unchanged, training=training)
 
     @property
@@ -173,7 +178,9 @@ def make_coupling(
     return AffineCoupling(mask, conditioner, log_scale_bound)
 
 
-def dense_steps(config: FlowConfig, seed: int, dtype: Any) -> list[FlowStep]:
+def dense_steps(
+    config: FlowConfig, seed: int, dtype: Any, own: MakeConditioner | None = None
+) -> list[FlowStep]:
     """Affine couplings of alternating halves, for images checkerboards."""
     shape, steps = config.image_shape, []
     for index in range(config.couplings):
@@ -183,12 +190,29 @@ def dense_steps(config: FlowConfig, seed: int, dtype: Any) -> list[FlowStep]:
         unchanged, (*sides, channels) = (tuple(part.shape[1:]) for part in parts)
         flat = (math.prod(unchanged) + config.num_classes,)
         inputs, outputs = flat if config.num_classes else unchanged, (*sides, 2 * channels)
-        names = {"seed": seed * config.couplings + index, "name": f"conditioner_{index}"}
-        options: dict[str, Any] = {**names, "dtype": dtype, "zero_output": True}
-        conditioner = dense_network(inputs, config.hidden, outputs, **options)
-        bound = config.log_scale_bound
-        steps.append(FlowStep(conditioner, mask, log_scale_bound=bound, dtype=dtype))
+        common: dict[str, Any] = {"seed": seed * config.couplings + index, "dtype": dtype}
+        if own is None:
+            names = {"name": f"conditioner_{index}", "zero_output": True, **common}
+            conditioner = dense_network(inputs, config.hidden, outputs, **names)
+        else:
+            conditioner = _own_conditioner(own, inputs, outputs, **common)
+        is_flat, bound = config.num_classes > 0, config.log_scale_bound
+        options: dict[str, Any] = {"log_scale_bound": bound, "is_flat": is_flat, "dtype": dtype}
+        steps.append(FlowStep(conditioner, mask, **options))
     return steps
+
+
+def _own_conditioner(
+    make: MakeConditioner, inputs: Sequence[int], outputs: Sequence[int], **options: Any
+) -> keras.Layer:
+    """The layer that the caller's function makes, with its weights.
+
+    Raises:
+        UsageError: it does not map the shapes.
+    """
+    layer = make(tuple(inputs), tuple(outputs), **options)
+    build_network(layer, inputs, outputs, "conditioner")
+    return layer
 
 
 def gated_network(
@@ -226,12 +250,14 @@ def gated_network(
         *(GatedResidual(seed_of_layer(seed, index + 1), dtype=dtype) for index in range(blocks)),
         make_activation("relu", dtype),
         # 1 × 1, because mixture couplings need many outputs: 3 × 3 would cost as much as a block.
-        convolution(outputs, kernel_size=1, zero=True),
+        convolution(outputs, kernel_size=1, zero=True, dtype=precise(dtype)),
     ]
     return keras.Sequential(layers, name=name)
 
 
-def multiscale_steps(config: FlowConfig, seed: int, dtype: Any) -> list[FlowStep]:
+def multiscale_steps(
+    config: FlowConfig, seed: int, dtype: Any, own: MakeConditioner | None = None
+) -> list[FlowStep]:
     """Glow's steps with convolutional conditioners, the largest scale first."""
     steps: list[FlowStep] = []
     counts = config.scale_steps[: config.scales]
@@ -244,9 +270,15 @@ def multiscale_steps(config: FlowConfig, seed: int, dtype: Any) -> list[FlowStep
         channels = config.scale_channels[scale]
         for _ in range(count):
             common: dict[str, Any] = {"seed": seed * sum(counts) + len(steps), "dtype": dtype}
-            name = f"conditioner_{len(steps)}"
-            network = gated_network(inputs, channels, config.blocks, outputs, name=name, **common)
-            steps.append(FlowStep(network, Half(3), mixed=depth, **coupling, **common))
+            if own is None:
+                sizes, name = (
+                    (inputs, channels, config.blocks, outputs),
+                    f"conditioner_{len(steps)}",
+                )
+                network = gated_network(*sizes, name=name, **common)
+            else:
+                network = _own_conditioner(own, inputs, (height, width, outputs), **common)
+            steps.append(FlowStep(network, Half(3), mixed_channels=depth, **coupling, **common))
     return steps
 
 

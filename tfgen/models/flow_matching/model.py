@@ -7,15 +7,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfgen import random
-from tfgen.models.base import Curve, Signatures
+from tfgen.models.base import Curve
 from tfgen.models.flow_matching.config import FlowMatchingConfig
-from tfgen.models.flow_matching.networks import build_network, time_features
+from tfgen.models.flow_matching.networks import build_velocity, context_size, time_features
 from tfgen.models.flow_matching.solvers import State, solve
 from tfgen.models.generative import GenerativeModel
 from tfgen.models.preprocessing import Dequantized, DequantizedPixels, Identity, Noise
 from tfgen.nn.average import trained_weights
-from tfgen.settings.model import check_architecture
+from tfgen.nn.blocks import build_network
+from tfgen.settings.model import check_image_architecture
 
 # Streams of noise; see `tfgen.random`.
 TIMES, STARTS, LABELS, PROBES, SPANS = 0x7469, 0x7374, 0x6C62, 0x7072, 0x7370
@@ -49,11 +49,15 @@ class FlowMatching(GenerativeModel):
     Their target is the mean velocity of two steps of half the span, by the current weights.
 
     Bytes become events by uniform dequantization, so the density of events bounds the probability
-    of bytes; see `log_prob`.
+    of bytes. A draw of `log_prob` is one of the dequantization and of the probes of
+    `event_log_prob`; several are averaged in nats.
 
     Args:
         config: the configuration; None takes the defaults.
         seed: seed of the initial weights and of all noise.
+        network: a layer of two inputs, events `[B, *event_shape]` and the context `[B, 32 +
+            num_classes]` (sines and cosines of the time, and the one-hot label), to `[B,
+            *event_shape]`; None builds one.
         preprocessing: turns bytes into events; None takes `DequantizedPixels()`. With `Identity()`
             and `architecture="dense"`, `image_shape` may be any event shape.
         name: name of the model.
@@ -61,7 +65,8 @@ class FlowMatching(GenerativeModel):
         **fields: fields of `FlowMatchingConfig`, which replace those of `config`.
 
     Raises:
-        tfgen.errors.UsageError: an argument is out of its range (a `ValueError`).
+        tfgen.errors.UsageError: an argument is out of its range, or the network does not map the
+            shapes above (a `ValueError`).
 
     Examples:
         >>> model = FlowMatching()
@@ -82,17 +87,22 @@ class FlowMatching(GenerativeModel):
         config: FlowMatchingConfig | None = None,
         *,
         seed: int = 0,
+        network: keras.Layer | None = None,
         preprocessing: Dequantized | Identity | None = None,
         name: str | None = None,
         dtype: Any = None,
         **fields: Any,
     ):
         config = FlowMatchingConfig.build(config, fields)
-        check_architecture(config.architecture, config.image_shape)
-        own_parts = {"preprocessing": preprocessing}
+        if network is None:
+            check_image_architecture(config.architecture, config.image_shape)
+        own_parts = {"network": network, "preprocessing": preprocessing}
         bytes_to_events = preprocessing or DequantizedPixels()
         super().__init__(config, bytes_to_events, seed, own_parts, name=name, dtype=dtype)
-        self.network = build_network(config, seed, self.dtype_policy)
+        self.network = network or build_velocity(config, seed, self.dtype_policy)
+        if network is not None:
+            context = (context_size(config.num_classes),)
+            build_network(network, [config.image_shape, context], config.image_shape, "network")
         self.track_average(trained_weights(self), config.ema_decay)
 
     @property
@@ -143,9 +153,7 @@ class FlowMatching(GenerativeModel):
         images, labels, weights = self.unpack(data)
         errors_of = functools.partial(self.velocity_errors, training=True)
         with tf.GradientTape() as tape:
-            losses = self.side_by_side(
-                errors_of, self.training_noise(), images, self.one_hot(labels)
-            )
+            losses = self.side_by_side(errors_of, images, self.training_noise(), labels)
             loss = self.reduce_loss(losses, weights)
         self.minimize(loss, tape)
         return self.log(weights, loss=losses)
@@ -154,17 +162,17 @@ class FlowMatching(GenerativeModel):
         """The squared error of a batch, with the EMA weights if there are any."""
         images, labels, weights = self.unpack(data)
         with self.averaged():
-            losses = self.velocity_errors(self.next_test_noise(), images, self.one_hot(labels))
+            losses = self.velocity_errors(images, self.next_test_noise(), labels)
         return self.log(weights, loss=losses)
 
     def velocity_errors(
-        self, noise: Noise, images: tf.Tensor, labels: tf.Tensor | None, training: bool = False
+        self, images: tf.Tensor, noise: Noise, labels: tf.Tensor | None, training: bool = False
     ) -> tf.Tensor:
         """|v(x_t, t) − (x₁ − x₀)|², the mean over the entries of an event, `[B]`.
 
         Args:
-            noise: the source of x₀, t and, in training, of the labels that are left out.
             images: `uint8[B, H, W, C]`.
+            noise: the source of x₀, t and, in training, of the labels that are left out.
             labels: one-hot, `[B, K]`, for a conditional model.
             training: whether a gradient step follows.
         """
@@ -175,54 +183,66 @@ class FlowMatching(GenerativeModel):
         if labels is not None and training:
             is_present = noise.uniform(size, (1,), LABELS, dtype) >= self.config.label_dropout
             labels *= tf.cast(is_present, dtype)
-        times, spans = tf.zeros([0], dtype), None
         if self.config.shortcuts:
             times, spans = self.shortcut_times(noise, size)
-        count = tf.shape(times)[0]
-        times = tf.concat([times, self.times(noise, size - count)], axis=0)
+        else:
+            times, spans = self.times(noise, size), None
         t = per_event(times, ends)
         points, targets = (1 - t) * starts + t * ends, ends - starts
         if spans is not None:
-            first = (points[:count], times[:count], labels if labels is None else labels[:count])
-            targets = tf.concat([self.shortcut_targets(*first, spans), targets[count:]], axis=0)
-            spans = tf.pad(spans, [[0, size - count]])
+            targets = self.shortcut_targets(targets, points, times, labels, spans)
         velocities = self.velocity(points, times, labels, training, spans)
         squares = tf.math.squared_difference(velocities, targets)
         return tf.reduce_mean(squares, axis=list(range(1, len(shape) + 1)))
 
     def shortcut_times(self, noise: Noise, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Times and spans of shortcuts, `[N]` each, N being the share of `size`, rounded up.
+        """Times and spans of images, `[size]` each; the first images, a share, have shortcuts.
 
-        All spans are equally probable; a time is a multiple of its span.
+        All spans of shortcuts are equally probable; a time is a multiple of its span. The other
+        images have the span 0 and the times of `times`.
 
         Args:
             noise: the source of both.
             size: number of images.
         """
-        dtype = self.likelihood_dtype
-        count = tf.cast(tf.math.ceil(self.config.shortcuts * tf.cast(size, dtype)), size.dtype)
+        dtype, count = self.likelihood_dtype, self._count_shortcuts(size)
         level, place = tf.unstack(noise.uniform(count, (2,), SPANS, dtype), axis=1)
         spans = 2.0 ** -tf.floor(SPAN_COUNT * level)
-        return spans * tf.floor(place / spans), spans
+        times = [spans * tf.floor(place / spans), self.times(noise, size - count)]
+        return tf.concat(times, axis=0), tf.pad(spans, [[0, size - count]])
+
+    def _count_shortcuts(self, size: tf.Tensor) -> tf.Tensor:
+        """How many of `size` images have shortcuts, rounded up."""
+        share = self.config.shortcuts * tf.cast(size, self.likelihood_dtype)
+        return tf.cast(tf.math.ceil(share), size.dtype)
 
     def shortcut_targets(
-        self, points: tf.Tensor, times: tf.Tensor, labels: tf.Tensor | None, spans: tf.Tensor
+        self,
+        targets: tf.Tensor,
+        points: tf.Tensor,
+        times: tf.Tensor,
+        labels: tf.Tensor | None,
+        spans: tf.Tensor,
     ) -> tf.Tensor:
-        """The mean velocity of two steps of half the span, `[N, *event_shape]`.
+        """The targets, with the mean velocity of two steps of half the span for each shortcut.
 
         Args:
-            points: x_t, `[N, *event_shape]`.
-            times: t, `[N]`.
-            labels: one-hot, `[N, K]`, for a conditional model.
-            spans: `[N]`.
+            targets: `[B, *event_shape]`.
+            points: x_t, `[B, *event_shape]`.
+            times: t, `[B]`.
+            labels: one-hot, `[B, K]`, for a conditional model.
+            spans: `[B]`.
         """
+        count = self._count_shortcuts(tf.shape(targets)[0])
+        points, times, spans = points[:count], times[:count], spans[:count]
+        labels = None if labels is None else labels[:count]
         halves = spans / 2
         # The shortest steps are those of the velocity itself.
         inner = tf.where(halves < 2.0 ** (1 - SPAN_COUNT), tf.zeros_like(halves), halves)
         first = self.velocity(points, times, labels, spans=inner)
         middle = points + per_event(halves, points) * first
         second = self.velocity(middle, times + halves, labels, spans=inner)
-        return tf.stop_gradient((first + second) / 2)
+        return tf.concat([tf.stop_gradient((first + second) / 2), targets[count:]], axis=0)
 
     def times(self, noise: Noise, size: tf.Tensor) -> tf.Tensor:
         """Training times t in (0, 1), `[size]`, one in each of `size` parts of equal probability.
@@ -249,30 +269,16 @@ class FlowMatching(GenerativeModel):
         starts = tf.reshape(latents, [-1, *self.config.image_shape])
         return self._transport(starts, labels, 0.0, 1.0)
 
-    def encode(
-        self, images: tf.Tensor, seeds: tf.Tensor | None = None, labels: tf.Tensor | None = None
+    def encode_images(
+        self, images: tf.Tensor, noise: Noise, labels: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """Latents `float32[B, D]` of images: x₀ of x₁, by as many steps of `solver` as `decode`.
+        """x₀ of x₁, `[B, D]`, by as many steps of `solver` as `decode`; the noise dequantizes.
 
         `decode` gives the images back only roughly if the steps are few. A model with shortcuts,
         which lead forward only, takes `density_steps` steps of `rk4`.
-
-        Args:
-            images: `uint8[B, H, W, C]`.
-            seeds: `int32[B]`, of each image's dequantization noise; None: 0, 1, 2, …
-            labels: classes of a conditional model, `int[B]`, or one class for all.
         """
-
-        def latents(
-            images: tf.Tensor, seeds: tf.Tensor, one_hot: tf.Tensor | None = None
-        ) -> tf.Tensor:
-            ends = self.preprocessing.events(images, random.SeedNoise(seeds), self.likelihood_dtype)
-            starts = self._transport(ends, one_hot, 1.0, 0.0)
-            return tf.cast(tf.reshape(starts, [-1, self.latent_dim]), tf.float32)
-
-        images = tf.convert_to_tensor(images)
-        seeds = self.noise_seeds(images, seeds)
-        return self.apply_averaged(latents, images, seeds, self.one_hot(labels, images))
+        ends = self.preprocessing.events(images, noise, self.likelihood_dtype)
+        return tf.reshape(self._transport(ends, labels, 1.0, 0.0), [-1, self.latent_dim])
 
     def _transport(
         self, events: tf.Tensor, labels: tf.Tensor | None, start: float, end: float
@@ -305,34 +311,17 @@ class FlowMatching(GenerativeModel):
         labelled, unlabelled = tf.split(both, 2)
         return unlabelled + guidance * (labelled - unlabelled)
 
-    def log_prob(
-        self,
-        images: tf.Tensor,
-        seeds: tf.Tensor | None = None,
-        labels: tf.Tensor | None = None,
+    def log_prob_images(
+        self, images: tf.Tensor, noise: Noise, labels: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """An estimate of the uniform-dequantization bound on log P(x) of bytes, nats, `float32[B]`.
+        """An estimate of the uniform-dequantization bound on log P(x) of bytes, nats, `[B]`.
 
         The bound is E[log p(x + u)] (Theis et al. 2016), here for one u. log p is that of the
         solution without guidance; see `event_log_prob`.
-
-        Args:
-            images: `uint8[B, H, W, C]`.
-            seeds: `int32[B]`, of each image's dequantization noise and probes; None: 0, 1, 2, …
-            labels: classes of a conditional model, `int[B]`, or one class for all; then the density
-                is P(x|label).
         """
-
-        def log_prob(
-            images: tf.Tensor, seeds: tf.Tensor, one_hot: tf.Tensor | None = None
-        ) -> tf.Tensor:
-            noise, dtype = random.SeedNoise(seeds), self.likelihood_dtype
-            events, log_det = self.preprocessing.events_and_log_det(images, noise, dtype)
-            return self.event_log_prob(events, noise, one_hot) + log_det
-
-        images = tf.convert_to_tensor(images)
-        seeds = self.noise_seeds(images, seeds)
-        return self.apply_averaged(log_prob, images, seeds, self.one_hot(labels, images))
+        dtype = self.likelihood_dtype
+        events, log_det = self.preprocessing.events_and_log_det(images, noise, dtype)
+        return self.event_log_prob(events, noise, labels) + log_det
 
     def event_log_prob(
         self, events: tf.Tensor, noise: Noise, labels: tf.Tensor | None = None
@@ -389,10 +378,6 @@ class FlowMatching(GenerativeModel):
     ) -> tf.Tensor:
         """`log_prob` of images `uint8[B, H, W, C]`."""
         return self.log_prob(images, labels=labels)
-
-    def signatures(self) -> Signatures:
-        """The signatures of every generative family, `encode` and `log_prob`."""
-        return {**super().signatures(), **self.image_signatures()}
 
 
 def per_event(values: tf.Tensor, events: tf.Tensor) -> tf.Tensor:

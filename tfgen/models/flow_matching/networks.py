@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfgen.models.flow_matching.config import FlowMatchingConfig
-from tfgen.nn.blocks import dense_network, make_input, make_layer, seed_of_layer
+from tfgen.nn.blocks import dense_network, make_input, make_layer, precise, seed_of_layer
 from tfgen.settings.model import halvings
 
 # Frequencies of the features of a time in 0…1, in radians.
@@ -28,20 +28,25 @@ def time_features(times: tf.Tensor, spans: tf.Tensor | None = None) -> tf.Tensor
     return waves if spans is None else (1 + spans)[:, None] * waves
 
 
-def build_network(config: FlowMatchingConfig, seed: int, dtype: Any) -> keras.Model:
+def context_size(num_classes: int) -> int:
+    """Length of the context: the features of the time, and a one-hot label."""
+    return 2 * len(_FREQUENCIES) + num_classes
+
+
+def build_velocity(config: FlowMatchingConfig, seed: int, dtype: Any) -> keras.Model:
     """The network of a configuration, whose last layer starts at zero.
 
     Args:
         config: the model's configuration.
         seed: the model's seed, from which those of the layers follow.
-        dtype: dtype policy of the layers; the outputs of a U-Net have at least float32.
+        dtype: dtype policy of the layers; the outputs have at least float32.
 
     Returns:
         A built network of two inputs, `[B, *image_shape]` and the context `[B, 32 + num_classes]`,
         which has the features of the time and the one-hot label, to `[B, *image_shape]`.
     """
     inputs = make_input(config.image_shape, dtype)
-    context = make_input((2 * len(_FREQUENCIES) + config.num_classes,), dtype)
+    context = make_input((context_size(config.num_classes),), dtype)
     build = unet if config.architecture == "unet" else _dense
     return keras.Model(
         [inputs, context], build(config, inputs, context, seed, dtype), name="velocity"
@@ -110,10 +115,9 @@ def unet(
         maps = DepthToSpace(dtype=dtype)(maps)
         maps = add_blocks(keras.layers.Add(dtype=dtype)([maps, skip]), count)
     maps = keras.layers.Activation("silu", dtype=dtype)(maps)
-    precise = keras.dtype_policies.get(dtype).variable_dtype
-    last = {"kernel_size": 3, "padding": "same", "zero": True, "dtype": precise}
-    maps = DepthToSpace(dtype=precise)(make(keras.layers.Conv2D, 4 * depth, **last)(maps))
-    return keras.layers.Cropping2D(surplus, dtype=precise)(maps)
+    last = {"kernel_size": 3, "padding": "same", "zero": True, "dtype": precise(dtype)}
+    maps = DepthToSpace(dtype=precise(dtype))(make(keras.layers.Conv2D, 4 * depth, **last)(maps))
+    return keras.layers.Cropping2D(surplus, dtype=precise(dtype))(maps)
 
 
 def _extended(values: Sequence[int], length: int) -> list[int]:
@@ -166,9 +170,9 @@ class ModulatedResidual(keras.layers.Layer):
         """`[B, H, W, C], [B, E] → [B, H, W, C]`."""
         maps, embedding = inputs
         # What is not a product takes a CPU half as long in float32 as in bfloat16.
-        precise = functools.partial(tf.cast, dtype=self.variable_dtype)
-        features = precise(self.inner(_silu(precise(maps))))
-        modulation = precise(self.modulation(embedding))[:, None, None]
+        cast = functools.partial(tf.cast, dtype=self.variable_dtype)
+        features = cast(self.inner(_silu(cast(maps))))
+        modulation = cast(self.modulation(embedding))[:, None, None]
         scale, shift = tf.split(modulation, 2, axis=-1)
         scale = (1 + scale) * inverse_rms(features)
         return maps + self.outer(_silu(features * scale + shift))

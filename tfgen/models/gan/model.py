@@ -1,30 +1,49 @@
 """The generative adversarial network."""
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from tfgen import figures, random
+from tfgen.errors import UsageError
 from tfgen.models.base import Curve
 from tfgen.models.gan.augmentation import augment
 from tfgen.models.gan.config import GANConfig
 from tfgen.models.gan.losses import LOSSES, gradient_penalty, squared_slope
 from tfgen.models.gan.networks import build_discriminator, build_generator
 from tfgen.models.generative import SAMPLE_DISTANCE, GenerativeModel
-from tfgen.models.preprocessing import Noise, Preprocessing, SymmetricPixels
+from tfgen.models.preprocessing import Preprocessing, SymmetricPixels
 from tfgen.nn import replicas
 from tfgen.nn.average import moving_statistics, trained_weights
 from tfgen.nn.blocks import append_labels, build_network
 from tfgen.nn.optimizers import Schedule, make_adam
-from tfgen.settings.model import check_architecture
+from tfgen.settings.model import check_image_architecture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # The stream of the gradient penalty's interpolation weights. "pe" in ASCII; see `tfgen.random`.
 PENALTY = 0x7065
+
+
+class Round(NamedTuple):
+    """What a step plays with.
+
+    Attributes:
+        real: events, `[B, *event_shape]`.
+        labels: one-hot, `[B, K]`, of real and of generated events; None without labels.
+        weights: sample weights of the packs of real events; None: all 1.
+        noise: draws the latents, and in training augments the events.
+        training: whether networks train.
+    """
+
+    real: tf.Tensor
+    labels: tf.Tensor | None
+    weights: tf.Tensor | None
+    noise: random.BatchNoise
+    training: bool
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
@@ -98,7 +117,7 @@ class GAN(GenerativeModel):
     ):
         config = GANConfig.build(config, fields)
         if generator is None or discriminator is None:
-            check_architecture(config.architecture, config.image_shape)
+            check_image_architecture(config.architecture, config.image_shape)
         networks = {"generator": generator, "discriminator": discriminator}
         own_parts = {**networks, "preprocessing": preprocessing}
         bytes_to_events = preprocessing or SymmetricPixels()
@@ -229,16 +248,16 @@ class GAN(GenerativeModel):
             **kwargs: further arguments of `keras.Model.compile`.
 
         Raises:
-            ValueError: `optimizer` is passed, or both optimizers are the same object.
+            UsageError: `optimizer` is passed, or both optimizers are the same object.
         """
         if "optimizer" in kwargs:
-            raise ValueError(
+            raise UsageError(
                 "a GAN has two optimizers, not one: pass compile(generator_optimizer=…, "
                 "discriminator_optimizer=…)"
             )
         optimizer = keras.optimizers.get(discriminator_optimizer)
         if optimizer is generator_optimizer:
-            raise ValueError(
+            raise UsageError(
                 "both networks got the same optimizer object; each network needs its own"
             )
         # Saved without the wrapper, as Keras saves the generator's.
@@ -285,46 +304,35 @@ class GAN(GenerativeModel):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """The generator's move, in its turn, then the discriminator's."""
-        noise = self.training_noise()
-        real, labels, weights = self._real(data, noise)
-        game = {"real": real, "labels": labels, "noise": noise}
-        fake = tf.stop_gradient(self._generator_turn(**game))
-        values, loss = self._discriminator_turn(fake=fake, weights=weights, **game)
+        game = self._round(data, self.training_noise(), training=True)
+        fake = tf.stop_gradient(self._generator_turn(game))
+        values, loss = self._discriminator_turn(game, fake)
         self.count_step(loss)
-        return self._log_game(weights, **values)
+        return self._log_values(game, **values)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Both losses and scores of a batch, by the generator itself, not its EMA."""
-        noise = self.next_test_noise()
-        real, labels, weights = self._real(data, noise)
-        fake = self._draw(real, labels, noise, training=False)
-        values = self.game_values(real, fake, labels, noise, training=False, weights=weights)
-        return self._log_game(weights, **values)
+        """Both losses and scores of a batch, by the generator's EMA weights, if any."""
+        game = self._round(data, self.next_test_noise(), training=False)
+        with self.averaged():
+            fake = self._draw(game)
+        return self._log_values(game, **self.game_values(game, fake))
 
     def game_values(
-        self,
-        real: tf.Tensor,
-        fake: tf.Tensor,
-        labels: tf.Tensor | None,
-        noise: random.BatchNoise,
-        training: bool,
-        weights: tf.Tensor | None = None,
-        slope_times: int = 1,
+        self, game: Round, fake: tf.Tensor, slope_times: int = 1
     ) -> dict[str, tf.Tensor]:
-        """Both losses and both scores of `real` and `fake` events, `[B]` each, or of their packs.
+        """Both losses and both scores of real and `fake` events, `[B]` each, or of their packs.
 
-        The one-hot `labels` belong to both. `noise` augments the events if `training`. Sample
-        `weights`, one for each pack, multiply the term of real events in the discriminator's loss,
-        nothing else. `slope_times` multiplies R₁ and R₂.
+        Sample weights multiply the term of real events in the discriminator's loss, nothing else.
+        `slope_times` multiplies R₁ and R₂.
 
         The discriminator gets real and generated events in two passes. Batch normalization needs
         separate moments for them, and the pass over real events need not wait for the generator.
         """
-        config = self.config
-        if training:
-            real, fake = self._augmented(real, noise, 0), self._augmented(fake, noise, 1)
-        real, fake = self.pack(real), self.pack(fake)
-        critic = functools.partial(self.discriminate, labels=self.pack(labels), training=training)
+        config, noise, weights = self.config, game.noise, game.weights
+        real = self.pack(self._augmented(game, game.real, 0))
+        fake = self.pack(self._augmented(game, fake, 1))
+        labels = self.pack(game.labels)
+        critic = functools.partial(self.discriminate, labels=labels, training=game.training)
         real_logits, fake_logits = critic(real), critic(fake)
         smoothing = config.label_smoothing
         real_loss, fake_loss = self._loss.discriminator(real_logits, fake_logits, smoothing)
@@ -350,44 +358,42 @@ class GAN(GenerativeModel):
         logits = (fake_logits, real_logits) if self._loss.relative else (fake_logits,)
         return self._loss.generator(*logits)
 
-    def _augmented(self, events: tf.Tensor, noise: random.BatchNoise, place: int) -> tf.Tensor:
+    def _augmented(self, game: Round, events: tf.Tensor, place: int) -> tf.Tensor:
         """Events as the discriminator sees them in training; each place has its own noise."""
-        names = self.config.diff_augment
-        return augment(events, names, noise.part(place)) if names else events
+        names = self.config.diff_augment if game.training else ()
+        return augment(events, names, game.noise.part(place)) if names else events
 
-    def _log_game(
-        self, weights: tf.Tensor | None, *, real_score: tf.Tensor, **others: tf.Tensor
+    def _log_values(
+        self, game: Round, *, real_score: tf.Tensor, **others: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         """Logs the game's values; sample weights are those of real images."""
-        self.accumulate(weights, real_score=real_score)
+        self.accumulate(game.weights, real_score=real_score)
         present = replicas.are_present()
         if present is not None:
             present = tf.fill(tf.shape(real_score), present)
         return self.log(present, **others)
 
-    def _generator_turn(self, **game: Any) -> tf.Tensor:
+    def _generator_turn(self, game: Round) -> tf.Tensor:
         """Generated events; in every `critic_steps`-th step the generator also moves."""
         every = self.config.critic_steps
         if every == 1:
-            return self._move_generator(**game)
+            return self._move_generator(game)
         return replicas.cond(
             (self.step.value + 1) % every == 0,
-            lambda: self._move_generator(**game),
-            lambda: self._draw(**game, training=True),
+            lambda: self._move_generator(game),
+            lambda: self._draw(game),
         )
 
-    def _move_generator(
-        self, real: tf.Tensor, labels: tf.Tensor | None, noise: random.BatchNoise
-    ) -> tf.Tensor:
+    def _move_generator(self, game: Round) -> tf.Tensor:
         """One step of the generator; returns the events that it drew before the step."""
 
         def logits(events: tf.Tensor, place: int) -> tf.Tensor:
-            seen = self.pack(self._augmented(events, noise, place))
-            return self.discriminate(seen, self.pack(labels), training=True)
+            seen = self.pack(self._augmented(game, events, place))
+            return self.discriminate(seen, self.pack(game.labels), training=True)
 
-        real_logits = logits(real, 2) if self._loss.relative else None
+        real_logits = logits(game.real, 2) if self._loss.relative else None
         with tf.GradientTape() as tape:
-            fake = self._draw(real, labels, noise, training=True)
+            fake = self._draw(game)
             losses = self._generator_loss(logits(fake, 3), real_logits)
             loss = self.reduce_loss(losses, network=self.generator)
         self.descend(loss, tape, self.optimizer, self.generator.trainable_variables)
@@ -395,7 +401,9 @@ class GAN(GenerativeModel):
             self._average.update(self.step.value // self.config.critic_steps)
         return fake
 
-    def _discriminator_turn(self, **game: Any) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    def _discriminator_turn(
+        self, game: Round, fake: tf.Tensor
+    ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """One step of the discriminator; returns the game's values before it, and the loss.
 
         In every n-th step, R₁ and R₂ are n times as strong, n = `penalty_every`, else 0 (Karras et
@@ -404,7 +412,7 @@ class GAN(GenerativeModel):
 
         def move(slope_times: int) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
             with tf.GradientTape() as tape:
-                values = self.game_values(**game, training=True, slope_times=slope_times)
+                values = self.game_values(game, fake, slope_times)
                 losses = values["discriminator_loss"]
                 loss = self.reduce_loss(losses, network=self.discriminator)
             variables = self.discriminator.trainable_variables
@@ -416,23 +424,18 @@ class GAN(GenerativeModel):
             return move(1)
         return replicas.cond(self.step.value % every == 0, lambda: move(every), lambda: move(0))
 
-    def _draw(
-        self, real: tf.Tensor, labels: tf.Tensor | None, noise: Noise, training: bool
-    ) -> tf.Tensor:
+    def _draw(self, game: Round) -> tf.Tensor:
         """As many generated events as real ones."""
-        size, dtype = tf.shape(real)[0], self.likelihood_dtype
-        latents = noise.normal(size, (self.latent_dim,), random.LATENTS, dtype)
-        return self.generate(latents, labels, training)
+        size, dtype = tf.shape(game.real)[0], self.likelihood_dtype
+        latents = game.noise.normal(size, (self.latent_dim,), random.LATENTS, dtype)
+        return self.generate(latents, game.labels, game.training)
 
-    def _real(
-        self, data: Any, noise: Noise
-    ) -> tuple[tf.Tensor, tf.Tensor | None, tf.Tensor | None]:
-        """Real events, their one-hot labels, and the sample weights of their packs."""
+    def _round(self, data: Any, noise: random.BatchNoise, training: bool) -> Round:
         images, labels, weights = self.unpack(data)
         events = self.preprocessing.events(images, noise, self.likelihood_dtype)
         if weights is not None:
             weights = pack_weights(weights, self.config.pack)
-        return events, self.one_hot(labels), weights
+        return Round(events, labels, weights, noise, training)
 
     # --- use ----------------------------------------------------------------------------
 

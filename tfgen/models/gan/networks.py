@@ -22,6 +22,7 @@ from tfgen.nn.blocks import (
     make_batch_norm,
     make_input,
     make_layer,
+    precise,
     seed_of_layer,
 )
 from tfgen.nn.layers import LEAK, Dropout, Upsampling, leaky_relu
@@ -118,7 +119,7 @@ def convolutional_generator(config: GANConfig, seed: int, dtype: Any) -> keras.S
     Args:
         config: the model's configuration.
         seed: seed of the initial weights.
-        dtype: policy or dtype of all layers.
+        dtype: policy or dtype of the layers; the outputs have at least float32.
 
     Returns:
         A built network `[B, latent_dim (+ num_classes)] → [B, H, W, C]` in −1…1.
@@ -134,10 +135,11 @@ def convolutional_generator(config: GANConfig, seed: int, dtype: Any) -> keras.S
         keras.layers.Reshape(smallest, dtype=dtype),
     ]
     for times in reversed(range(len(channels))):
+        last = {} if times else {"activation": "tanh", "dtype": precise(dtype)}
         layers += [
             *_normalized_relu(dtype),
-            make(Upsampling, filters[times], activation=None if times else "tanh"),
-            *cropping(image_shape, times, dtype),
+            make(Upsampling, filters[times], **last),
+            *cropping(image_shape, times, last.get("dtype", dtype)),
         ]
     return keras.Sequential(layers, name="generator")
 
@@ -153,7 +155,7 @@ def convolutional_discriminator(
     Args:
         config: the model's configuration.
         seed: seed of the initial weights.
-        dtype: policy or dtype of all layers.
+        dtype: policy or dtype of the layers; the outputs have at least float32.
         output_bias: whether the last layer has a bias.
 
     Returns:
@@ -171,7 +173,8 @@ def convolutional_discriminator(
         layers.append(keras.layers.Activation(leaky_relu, dtype=dtype))
         if config.dropout:
             layers.append(Dropout(config.dropout, seed_of_layer(seed, index), dtype=dtype))
-    layers.append(make(keras.layers.Dense, 1 + config.projected_classes, use_bias=output_bias))
+    last = {"use_bias": output_bias, "dtype": precise(dtype)}
+    layers.append(make(keras.layers.Dense, 1 + config.projected_classes, **last))
     return keras.Sequential(layers, name="discriminator")
 
 
@@ -213,8 +216,7 @@ def residual_generator(config: GANConfig, seed: int, dtype: Any) -> keras.Model:
         maps = keras.layers.Add(dtype=dtype)([_apply(double, maps), larger])
     outputs = make(keras.layers.Conv2D, image_shape[-1], kernel_size=3)(larger)
     # Rounded to 16 bits, tanh would be coarser than bytes.
-    precise = keras.dtype_policies.get(dtype).variable_dtype
-    outputs = keras.layers.Activation("tanh", dtype=precise)(outputs)
+    outputs = keras.layers.Activation("tanh", dtype=precise(dtype))(outputs)
     return keras.Model(latents, outputs, name="generator")
 
 
@@ -255,9 +257,8 @@ def residual_discriminator(
     features = keras.layers.Flatten(dtype=dtype)(activated(maps))
     if config.dropout:
         features = Dropout(config.dropout, seed_of_layer(seed, 0), dtype=dtype)(features)
-    precise = keras.dtype_policies.get(dtype).variable_dtype
-    outputs = 1 + config.projected_classes
-    logits = make(keras.layers.Dense, outputs, dtype=precise, use_bias=output_bias)(features)
+    outputs, last = 1 + config.projected_classes, {"dtype": precise(dtype), "use_bias": output_bias}
+    logits = make(keras.layers.Dense, outputs, **last)(features)
     return keras.Model(images, logits, name="discriminator")
 
 

@@ -1,8 +1,6 @@
-"""The lower bounds on log p(x) that a VAE maximizes.
+"""The lower bounds on log p(x) that a VAE maximizes, from samples of its posterior."""
 
-Each is stored as its terms, in nats, with the batch first.
-"""
-
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
@@ -15,85 +13,113 @@ Distribution: TypeAlias = Any  # tfd.Distribution
 POSTERIOR = 0x706F
 
 
-class ELBO(NamedTuple):
-    """The evidence lower bound (ELBO) of each event (Kingma & Welling 2013).
-
-    Attributes:
-        reconstruction: E_q[log p(x|z)], estimated from samples of z, `float[B]`.
-        kl: KL(q(z|x) ‖ p(z)), `float[B]`.
-        penalty: what training subtracts in place of the KL, `float[B]`: with free bits, the sum
-            over the levels of latents of the larger of the image's KL and free bits; else the KL.
-            Free bits are of Kingma et al. 2016 ("Improving variational inference with inverse
-            autoregressive flow"), who take the larger of the batch's mean and free bits.
-    """
-
-    reconstruction: tf.Tensor
-    kl: tf.Tensor
-    penalty: tf.Tensor
-
-    @property
-    def elbo(self) -> tf.Tensor:
-        """E_q[log p(x|z)] − KL(q(z|x) ‖ p(z)), `float[B]`."""
-        return self.reconstruction - self.kl
-
-    def bound(self, kl_weight: tf.Tensor | None = None) -> tf.Tensor:
-        """The ELBO, `float[B]`; with `kl_weight`, the training objective.
-
-        Args:
-            kl_weight: weight of the penalty; None gives the ELBO.
-        """
-        return self.elbo if kl_weight is None else self.reconstruction - kl_weight * self.penalty
-
-
-class ImportanceWeighted(NamedTuple):
-    """The importance-weighted bound of each event, from K samples z of q(z|x).
-
-    Burda et al. 2015, "Importance weighted autoencoders".
+class Terms(NamedTuple):
+    """The terms of both bounds of each event, from K samples z of q(z|x), in nats.
 
     Attributes:
         log_likelihoods: log p(x|z), `float[B, K]`.
         log_ratios: log p(z) − log q(z|x), `float[B, K]`.
-        kl: KL(q(z|x) ‖ p(z)) in closed form, `float[B]`; a term of the ELBO, not of this bound.
+        kls: KL(q(z|x) ‖ p(z)) in closed form, of each level of latents, `float[B]` each.
     """
 
     log_likelihoods: tf.Tensor
     log_ratios: tf.Tensor
-    kl: tf.Tensor
+    kls: Sequence[tf.Tensor]
 
     @property
     def reconstruction(self) -> tf.Tensor:
-        """E_q[log p(x|z)], estimated from the samples, `float[B]`; a term of the ELBO."""
+        """E_q[log p(x|z)], estimated from the samples, `float[B]`."""
         return tf.reduce_mean(self.log_likelihoods, axis=1)
 
-    def bound(self, kl_weight: tf.Tensor | None = None) -> tf.Tensor:
+    @property
+    def kl(self) -> tf.Tensor:
+        """KL(q(z|x) ‖ p(z)), `float[B]`."""
+        return tf.add_n(self.kls)
+
+    def elbo(self, kl_weight: tf.Tensor | float = 1.0, free_bits: float = 0.0) -> tf.Tensor:
+        """E_q[log p(x|z)] − KL(q(z|x) ‖ p(z)), `float[B]` (Kingma & Welling 2013).
+
+        Args:
+            kl_weight: weight β of the KL (Higgins et al. 2017).
+            free_bits: what is subtracted at least for each level of latents, in place of its KL.
+                Kingma et al. 2016 ("Improving variational inference with inverse autoregressive
+                flow") take the larger of the batch's mean and free bits.
+        """
+        kls = [tf.maximum(kl, free_bits) for kl in self.kls] if free_bits else self.kls
+        return self.reconstruction - kl_weight * tf.add_n(kls)
+
+    def importance_weighted(self, ratio_weight: tf.Tensor | float = 1.0) -> tf.Tensor:
         """log 1/K Σ p(x|z) p(z) / q(z|x), `float[B]`.
 
-        With `kl_weight` it is the training objective, in which log p(z) / q(z|x) has that weight.
+        Burda et al. 2015, "Importance weighted autoencoders".
+
+        Args:
+            ratio_weight: weight of log p(z) / q(z|x) in training.
         """
-        log_ratios = self.log_ratios if kl_weight is None else kl_weight * self.log_ratios
-        log_weights = self.log_likelihoods + log_ratios
+        log_weights = self.log_likelihoods + ratio_weight * self.log_ratios
         samples = tf.cast(tf.shape(log_weights)[1], log_weights.dtype)
         # tfp.math.reduce_logmeanexp divides by zero for an empty batch.
         return tf.reduce_logsumexp(log_weights, axis=1) - tf.math.log(samples)
 
 
-Bound: TypeAlias = ELBO | ImportanceWeighted
+class Draws(NamedTuple):
+    """K samples of q(z|x) for each event.
+
+    Attributes:
+        outputs: the decoder's outputs for them, `[K · B, *outputs_shape]`.
+        latents: z, `[K, B, D]`.
+        log_ratios: log p(z) − log q(z|x), `[K, B]`.
+        kls: the KL of each level of latents in closed form, `[B]` each.
+    """
+
+    outputs: tf.Tensor
+    latents: tf.Tensor
+    log_ratios: tf.Tensor
+    kls: list[tf.Tensor]
 
 
-def kl_to_prior(posterior: Distribution) -> tf.Tensor:
-    """KL(q(z|x) ‖ p(z)) to a standard normal prior, in closed form, nats, `[B]`.
-
-    It is ½ Σ (σ² + μ² − 1 − log σ²) (Kingma & Welling 2013, appendix B). The sum over
-    dimensions is faster than TFP's divergence of two multivariate normals, which solves linear
-    systems.
+class NormalPosterior(tfd.MultivariateNormalDiag):
+    """q(z|x), normal with independent dimensions.
 
     Args:
-        posterior: q(z|x), normal with independent dimensions, batch shape `[B]`.
+        mean: `[B, D]`.
+        stddev: `[B, D]`.
+        prior: p(z), standard normal, event shape `[D]`.
+        decode: the decoder's outputs `[K · B, *outputs_shape]` of latents `[K, B, D]`.
     """
-    mean = posterior.mean()
-    prior = tfd.Normal(tf.zeros([], mean.dtype), tf.ones([], mean.dtype))
-    marginals = tfd.Normal(mean, posterior.stddev())
-    return tf.reduce_sum(tfd.kl_divergence(marginals, prior), axis=-1)
+
+    def __init__(
+        self,
+        mean: tf.Tensor,
+        stddev: tf.Tensor,
+        prior: Distribution,
+        decode: Callable[[tf.Tensor], tf.Tensor],
+    ):
+        super().__init__(mean, stddev)
+        self._prior, self._decode = prior, decode
+
+    @classmethod
+    def _parameter_properties(cls, dtype: Any, num_classes: Any = None) -> Any:
+        # TFP asks for them, and warns at length, where a subclass has other arguments.
+        return tfd.MultivariateNormalDiag._parameter_properties(dtype, num_classes)
+
+    def draw(self, noise: tf.Tensor) -> Draws:
+        """The samples z = μ + σ ε of ε, standard normal, `[K, B, D]`."""
+        latents = self.mean() + self.stddev() * noise
+        log_ratios = self._prior.log_prob(latents) - self.log_prob(latents)
+        return Draws(self._decode(latents), latents, log_ratios, [self.kl()])
+
+    def kl(self) -> tf.Tensor:
+        """KL(q(z|x) ‖ p(z)) in closed form, nats, `[B]`.
+
+        It is ½ Σ (σ² + μ² − 1 − log σ²) (Kingma & Welling 2013, appendix B). The sum over
+        dimensions is faster than TFP's divergence of two multivariate normals, which solves linear
+        systems.
+        """
+        mean = self.mean()
+        prior = tfd.Normal(tf.zeros([], mean.dtype), tf.ones([], mean.dtype))
+        marginals = tfd.Normal(mean, self.stddev())
+        return tf.reduce_sum(tfd.kl_divergence(marginals, prior), axis=-1)
 
 
 def kl_of_noise(mean: tf.Tensor, log_stddev: tf.Tensor) -> tf.Tensor:

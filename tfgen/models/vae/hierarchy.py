@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tfgen.models.vae.bounds import kl_of_noise
+from tfgen.models.vae.bounds import Draws, kl_of_noise
 from tfgen.nn.blocks import make_layer, seed_of_layer
 from tfgen.nn.layers import GatedResidual
 
@@ -257,16 +257,13 @@ class TopDownPosterior:
         none = tf.zeros([tf.shape(self._features[0])[0], 0], dtype)
         self._labels = none if labels is None else labels
 
-    def draw(self, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+    def draw(self, noise: tf.Tensor) -> Draws:
         """K samples of ε for each event, by passes from the top to the bottom.
+
+        The KL of a level is that given the levels above, averaged over the samples.
 
         Args:
             noise: standard normal, `[K, B, D]`.
-
-        Returns:
-            The decoder's outputs, `[K · B, *outputs_shape]`; ε, `[K, B, D]`; log p(ε) − log q(ε|x),
-            `[K, B]`; for each level, its KL in closed form given the levels above, averaged over
-            the samples, `[B]`.
         """
         sizes, latent_dim = self._network.sizes, self._network.latent_dim
         copies = noise.shape[0] or tf.shape(noise)[0]
@@ -279,7 +276,7 @@ class TopDownPosterior:
         kls = kl_of_noise(path.mean, path.log_stddev)
         ratios = tf.reduce_sum((flat**2 - path.epsilon**2) / 2 + path.log_stddev, axis=-1)
         levels = [tf.reduce_sum(part, axis=-1) for part in tf.split(kls, sizes, axis=-1)]
-        return (
+        return Draws(
             self._network.outputs(path.maps),
             tf.reshape(path.epsilon, [copies, -1, latent_dim]),
             tf.reshape(ratios, [copies, -1]),

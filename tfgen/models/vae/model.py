@@ -6,25 +6,24 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfgen import random
 from tfgen.errors import UsageError
 from tfgen.models.base import Curve, Signatures
 from tfgen.models.generative import BYTES, Density, GenerativeModel
 from tfgen.models.preprocessing import Noise, Preprocessing
-from tfgen.models.vae import bounds, likelihoods
-from tfgen.models.vae.bounds import ELBO, POSTERIOR, Bound, ImportanceWeighted
+from tfgen.models.vae import likelihoods
+from tfgen.models.vae.bounds import POSTERIOR, Draws, NormalPosterior, Terms
 from tfgen.models.vae.config import VAEConfig
 from tfgen.models.vae.hierarchy import TopDown, TopDownPosterior
 from tfgen.models.vae.likelihoods import Distribution, tfd
 from tfgen.models.vae.networks import build_decoder, build_encoder
 from tfgen.nn.average import moving_statistics, trained_weights
 from tfgen.nn.blocks import append_labels, build_network
-from tfgen.settings.model import check_architecture
+from tfgen.settings.model import check_image_architecture
 
 # Keeps log σ finite where the softplus underflows.
 _MIN_STDDEV = 1e-7
-# Importance samples of the exported `log_prob`.
-EXPORTED_IMPORTANCE_SAMPLES = 64
+# Importance samples of a draw of `log_prob`.
+IMPORTANCE_SAMPLES = 64
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
@@ -49,6 +48,9 @@ class VAE(GenerativeModel):
     the batch instead. The bound itself is logged.
     With `ema_decay`, evaluation and sampling use the EMA of the weights. Metrics passed to
     `compile` compare images in 0…1 with their reconstructions.
+
+    `encode` gives the posterior's mean; see `posterior_moments`. `log_prob` gives the
+    importance-weighted bound; a draw has 64 importance samples.
 
     Args:
         config: the configuration; None takes the defaults.
@@ -100,7 +102,7 @@ class VAE(GenerativeModel):
         config = VAEConfig.build(config, fields)
         pixels = likelihoods.make_preprocessing(config, preprocessing)
         if encoder is None or decoder is None:
-            check_architecture(config.architecture, config.image_shape)
+            check_image_architecture(config.architecture, config.image_shape)
         if config.architecture == "hierarchical" and not (encoder is decoder is None):
             raise UsageError("a hierarchical VAE takes no encoder= and decoder=; leave them out")
         own_parts = {"encoder": encoder, "decoder": decoder, "preprocessing": preprocessing}
@@ -112,8 +114,6 @@ class VAE(GenerativeModel):
         self._flat = encoder is None and config.architecture == "dense" and config.num_classes > 0
         self.encoder = encoder or build_encoder(config, seed, self.dtype_policy)
         self.decoder = decoder or build_decoder(config, seed, self.dtype_policy)
-        if isinstance(self.decoder, TopDown):
-            self.density = "ancestral"
         *sides, depth = config.image_shape
         if encoder is not None:
             events = (*sides, depth + config.num_classes)
@@ -154,7 +154,9 @@ class VAE(GenerativeModel):
         if isinstance(self.decoder, TopDown):
             return TopDownPosterior(self.decoder, code, labels, self.likelihood_dtype)
         mean, raw_scale = tf.split(tf.cast(code, self.likelihood_dtype), 2, axis=-1)
-        return tfd.MultivariateNormalDiag(mean, tf.nn.softplus(raw_scale) + _MIN_STDDEV)
+        decode = functools.partial(self._outputs, labels=labels, training=training)
+        stddev = tf.nn.softplus(raw_scale) + _MIN_STDDEV
+        return NormalPosterior(mean, stddev, self.prior(), decode)
 
     def prior(self) -> Distribution:
         """p(z), standard normal: event shape `[D]`."""
@@ -171,114 +173,74 @@ class VAE(GenerativeModel):
             labels: one-hot, `[B, K]`, for a conditional model.
             training: as for `posterior`, for the decoder.
         """
+        return self._likelihood_of(self._outputs(latents, labels, training), latents)
+
+    def _outputs(
+        self, latents: tf.Tensor, labels: tf.Tensor | None, training: bool = False
+    ) -> tf.Tensor:
+        """The decoder's outputs, `[N, *outputs_shape]`, of N latents `[..., B, D]`."""
         if labels is not None:
             shape = tf.concat([tf.shape(latents)[:-1], tf.shape(labels)[-1:]], axis=0)
             latents = tf.concat([latents, tf.broadcast_to(labels, shape)], axis=-1)
         flat = tf.reshape(latents, [-1, self.latent_dim + self.num_classes])
-        return self._likelihood_of(self.decoder(flat, training=training), tf.shape(latents)[:-1])
+        return self.decoder(flat, training=training)
 
-    def _likelihood_of(self, outputs: tf.Tensor, batch: tf.Tensor) -> Distribution:
-        """p(x|z) of the decoder's outputs `[N, *outputs_shape]`, with the batch shape `batch`."""
+    def _likelihood_of(self, outputs: tf.Tensor, latents: tf.Tensor) -> Distribution:
+        """p(x|z) of the decoder's outputs for latents `[..., B, D]`."""
+        batch = tf.shape(latents)[:-1]
         shape = tf.concat([batch, likelihoods.outputs_shape(self.config)], axis=0)
         outputs = tf.reshape(tf.cast(outputs, self.likelihood_dtype), shape)
         return likelihoods.make_likelihood(self.config, outputs)
 
-    def sampled_terms(
+    def sample_terms(
         self,
         events: tf.Tensor,
         noise: Noise,
         labels: tf.Tensor | None = None,
         samples: int | tf.Tensor = 1,
         training: bool = False,
-    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-        """The terms of the bounds, from samples of z; arguments as for `elbo`.
-
-        Returns:
-            log p(x|z), `[samples, B]`; log p(z) − log q(z|x), `[samples, B]`; the KL of each level
-            of latents, `[B]`.
-        """
-        posterior = self.posterior(events, labels, training)
-
-        def terms(epsilon: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-            if isinstance(posterior, TopDownPosterior):
-                outputs, _, log_ratios, kls = posterior.draw(epsilon)
-                likelihood = self._likelihood_of(outputs, tf.shape(epsilon)[:2])
-            else:
-                latents = posterior.mean() + posterior.stddev() * epsilon
-                log_ratios = self.prior().log_prob(latents) - posterior.log_prob(latents)
-                kls = [bounds.kl_to_prior(posterior)]
-                likelihood = self.likelihood(latents, labels, training)
-            return likelihood.log_prob(events), log_ratios, kls
-
-        def of_sample(epsilon: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            log_likelihoods, log_ratios, kls = terms(epsilon[None])
-            return log_likelihoods[0], log_ratios[0], tf.add_n(kls)
-
-        shape = (samples, self.latent_dim)
-        epsilon = noise.normal(tf.shape(events)[0], shape, POSTERIOR, self.likelihood_dtype)
-        epsilon = tf.transpose(epsilon, [1, 0, 2])
-        if not self.config.is_of_bytes or training or epsilon.shape[0] == 1:
-            return terms(epsilon)
-        # One sample of each image at a time: a pixel's mixture takes dozens of numbers.
-        one_by_one = {"parallel_iterations": 1, "fn_output_signature": (epsilon.dtype,) * 3}
-        *sampled, kls = tf.map_fn(of_sample, epsilon, **one_by_one)
-        return *sampled, [tf.reduce_mean(kls, axis=0)]
-
-    def elbo(
-        self,
-        events: tf.Tensor,
-        noise: Noise,
-        labels: tf.Tensor | None = None,
-        samples: int = 1,
-        training: bool = False,
-    ) -> ELBO:
-        """The ELBO of events.
+    ) -> Terms:
+        """The terms of the bounds on log p(x), from samples of z; uses the raw weights.
 
         Args:
             events: `[B, *event_shape]`.
             noise: the source of the samples of z.
             labels: one-hot, `[B, K]`, for a conditional model.
-            samples: samples of z that estimate the expectation.
+            samples: samples of z for each event.
             training: whether dropout is on and batch normalization uses the batch's moments.
         """
-        log_likelihoods, _, kls = self.sampled_terms(events, noise, labels, samples, training)
-        penalty = kl = tf.add_n(kls)
-        if training and self.config.free_bits:
-            penalty = tf.add_n([tf.maximum(level, self.config.free_bits) for level in kls])
-        return ELBO(tf.reduce_mean(log_likelihoods, axis=0), kl, penalty)
+        posterior = self.posterior(events, labels, training)
+        shape = (samples, self.latent_dim)
+        epsilon = noise.normal(tf.shape(events)[0], shape, POSTERIOR, self.likelihood_dtype)
+        epsilon = tf.transpose(epsilon, [1, 0, 2])
 
-    def importance_weighted(
-        self,
-        events: tf.Tensor,
-        noise: Noise,
-        labels: tf.Tensor | None = None,
-        samples: int = 1,
-        training: bool = False,
-    ) -> ImportanceWeighted:
-        """The terms of the importance-weighted bound of events; arguments as for `elbo`."""
-        terms = self.sampled_terms(events, noise, labels, samples, training)
-        log_likelihoods, log_ratios = map(tf.transpose, terms[:2])
-        return ImportanceWeighted(log_likelihoods, log_ratios, tf.add_n(terms[2]))
+        def terms(epsilon: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+            draws: Draws = posterior.draw(epsilon)
+            likelihood = self._likelihood_of(draws.outputs, draws.latents)
+            return likelihood.log_prob(events), draws.log_ratios, draws.kls
 
-    def importance_log_prob(
-        self, events: tf.Tensor, noise: Noise, samples: int, labels: tf.Tensor | None = None
-    ) -> tf.Tensor:
-        """The importance-weighted bound on log p(x) (Burda et al. 2015), nats, `[B]`.
+        def of_sample(epsilon: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            log_likelihoods, log_ratios, kls = terms(epsilon[None])
+            return log_likelihoods[0], log_ratios[0], tf.add_n(kls)
 
-        Its expectation grows with the number of `samples` and tends to log p(x). Uses the raw
-        weights, not the EMA. Arguments are as for `elbo`.
-        """
-        return self.importance_weighted(events, noise, labels, samples).bound()
+        if not self.config.is_of_bytes or training or epsilon.shape[0] == 1:
+            log_likelihoods, log_ratios, kls = terms(epsilon)
+        else:
+            # One sample of each image at a time: a pixel's mixture takes dozens of numbers.
+            one_by_one = {"parallel_iterations": 1, "fn_output_signature": (epsilon.dtype,) * 3}
+            log_likelihoods, log_ratios, kl = tf.map_fn(of_sample, epsilon, **one_by_one)
+            kls = [tf.reduce_mean(kl, axis=0)]
+        return Terms(tf.transpose(log_likelihoods), tf.transpose(log_ratios), kls)
 
     # --- training -----------------------------------------------------------------------
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """One optimizer step on −bound, in which the KL has the weight `kl_weight`."""
         images, labels, weights = self.unpack(data)
-        bound_terms = functools.partial(self.bound_terms, training=True)
+        terms_of = functools.partial(self.image_terms, training=True)
         with tf.GradientTape() as tape:
-            terms = self.side_by_side(bound_terms, self.training_noise(), images, labels)
-            loss = self.reduce_loss(-terms.bound(self.kl_weight()), weights)
+            terms = self.side_by_side(terms_of, images, self.training_noise(), labels)
+            loss = self.reduce_loss(-self.bound(terms, training=True), weights)
         self.minimize(loss, tape)
         return self._log_terms(terms, data, images, labels, weights)
 
@@ -286,59 +248,66 @@ class VAE(GenerativeModel):
         """−bound of a batch, with the EMA weights if there are any."""
         images, labels, weights = self.unpack(data)
         with self.averaged():
-            terms = self.bound_terms(self.next_test_noise(), images, labels)
+            terms = self.image_terms(images, self.next_test_noise(), labels)
         return self._log_terms(terms, data, images, labels, weights)
 
-    def bound_terms(
-        self, noise: Noise, images: tf.Tensor, labels: tf.Tensor | None, training: bool = False
-    ) -> Bound:
+    def image_terms(
+        self, images: tf.Tensor, noise: Noise, labels: tf.Tensor | None, training: bool = False
+    ) -> Terms:
         """The terms of the bound that training maximizes, of images.
+
+        Args:
+            images: `uint8[B, H, W, C]`.
+            noise: the source of the binarization and of the samples of z.
+            labels: one-hot, `[B, K]`, for a conditional model; else None.
+            training: as for `sample_terms`.
+        """
+        events = self.preprocessing.events(images, noise, self.likelihood_dtype)
+        samples = self.config.importance_samples
+        return self.sample_terms(events, noise, labels, samples, training)
+
+    def bound(self, terms: Terms, training: bool = False) -> tf.Tensor:
+        """The bound on log p(x) that training maximizes, nats, `[B]`.
 
         A subclass with a bound of its own overrides this method.
 
         Args:
-            noise: the source of the binarization and of the samples of z.
-            images: `uint8[B, H, W, C]`.
-            labels: classes of a conditional model, `int[B]`; else None.
-            training: as for `elbo`.
+            terms: of `sample_terms`.
+            training: whether the KL has its weight in the gradient, and free bits.
         """
-        events = self.preprocessing.events(images, noise, self.likelihood_dtype)
-        bound = self.importance_weighted if self.config.objective == "iwae" else self.elbo
-        samples = self.config.importance_samples
-        return bound(events, noise, self.one_hot(labels), samples, training)
+        if self.config.objective == "iwae":
+            return terms.importance_weighted(self.kl_weight() if training else 1.0)
+        return terms.elbo(self.kl_weight(), self.config.free_bits) if training else terms.elbo()
+
+    def kl_weight(self) -> tf.Tensor | float:
+        """Weight of the KL in this step's gradient, `beta` · step / `kl_warmup_steps`."""
+        steps, beta = self.config.kl_warmup_steps, self.config.beta
+        if not steps:
+            return beta
+        return beta * tf.minimum(tf.cast(self.step.value, self.likelihood_dtype) / steps, 1.0)
 
     def compared(self) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         """Images in 0…1 and their reconstructions, as symbols."""
         return (keras.KerasTensor((None, *self.config.image_shape), "float32"),) * 2
 
     def _log_terms(
-        self, terms: Bound, data: Any, images: tf.Tensor, labels: Any, weights: Any
+        self, terms: Terms, data: Any, images: tf.Tensor, labels: Any, weights: Any
     ) -> dict[str, tf.Tensor]:
-        white, bound = 255 if images.dtype == tf.uint8 else 1, terms.bound()
-        grey = tf.cast(images, tf.float32) / white
-        # Reconstructions as `predict` gives them.
-        self.compare(data, lambda: (grey, self(images, labels)), weights)
+        def compared() -> tuple[tf.Tensor, tf.Tensor]:
+            grey = tf.cast(images, tf.float32) / (255 if images.dtype == tf.uint8 else 1)
+            # Reconstructions as `predict` gives them.
+            return grey, self(images, None if labels is None else tf.argmax(labels, axis=-1))
+
+        self.compare(data, compared, weights)
+        bound = self.bound(terms)
         values = {"loss": -bound, "reconstruction": -terms.reconstruction, "kl": terms.kl}
         if self.config.is_of_bytes:
             values["bits_per_dim"] = self.bits_per_dim(bound)
         return self.log(weights, **values)
 
-    def kl_weight(self) -> tf.Tensor | None:
-        """Weight of the KL in this step's gradient, `beta` · step / `kl_warmup_steps`, shape `[]`.
-
-        None: the gradient is that of the bound itself.
-        """
-        steps, beta = self.config.kl_warmup_steps, self.config.beta
-        if not steps:
-            is_weighted = self.config.free_bits or beta != 1
-            return tf.constant(beta, self.likelihood_dtype) if is_weighted else None
-        return beta * tf.minimum(tf.cast(self.step.value, self.likelihood_dtype) / steps, 1.0)
-
     # --- use ----------------------------------------------------------------------------
 
-    def encode(
-        self, images: tf.Tensor, labels: tf.Tensor | None = None
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def posterior_moments(self, images: Any, *, labels: Any = None) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean and standard deviation of q(z|x), two `float32[B, D]`.
 
         With several levels of latents, they are those of each level given the levels above at their
@@ -349,16 +318,30 @@ class VAE(GenerativeModel):
             images: `uint8[B, H, W, C]`.
             labels: `int[B]`, for a conditional model.
         """
-        images = tf.convert_to_tensor(images)
-        events = self.preprocessing.likely_events(images, self.likelihood_dtype)
 
         def moments(
-            events: tf.Tensor, one_hot: tf.Tensor | None = None
+            images: tf.Tensor, one_hot: tf.Tensor | None = None
         ) -> tuple[tf.Tensor, tf.Tensor]:
+            events = self.preprocessing.likely_events(images, self.likelihood_dtype)
             posterior = self.posterior(events, one_hot)
             return tf.cast(posterior.mean(), tf.float32), tf.cast(posterior.stddev(), tf.float32)
 
-        return self.apply_averaged(moments, events, self.one_hot(labels, images))
+        images = tf.convert_to_tensor(images)
+        return self.apply_averaged(moments, images, self.one_hot(labels, images))
+
+    def encode_images(
+        self, images: tf.Tensor, noise: Noise, labels: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """The mean of q(z|x), as in `posterior_moments`; draws no noise."""
+        events = self.preprocessing.likely_events(images, self.likelihood_dtype)
+        return self.posterior(events, labels).mean()
+
+    def log_prob_images(
+        self, images: tf.Tensor, noise: Noise, labels: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """The importance-weighted bound on log p(x) (Burda et al. 2015) by 64 samples of z."""
+        events = self.preprocessing.events(images, noise, self.likelihood_dtype)
+        return self.sample_terms(events, noise, labels, IMPORTANCE_SAMPLES).importance_weighted()
 
     def decode_events(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         """The mean of p(x|z), `[B, *event_shape]`."""
@@ -368,34 +351,7 @@ class VAE(GenerativeModel):
         self, images: tf.Tensor, labels: tf.Tensor | None = None, training: bool | None = None
     ) -> tf.Tensor:
         """Reconstructions `float32[B, H, W, C]`, decoded from the posterior's mean."""
-        return self.decode(self.encode(images, labels)[0], labels)
-
-    def log_prob(
-        self,
-        images: tf.Tensor,
-        seeds: tf.Tensor | None = None,
-        samples: int = EXPORTED_IMPORTANCE_SAMPLES,
-        labels: tf.Tensor | None = None,
-    ) -> tf.Tensor:
-        """Importance-weighted bound on log p(x), nats, `float32[B]`, or `float64[B]` by the policy.
-
-        Args:
-            images: `uint8[B, H, W, C]`.
-            seeds: `int32[B]`, of each image's binarization and importance samples; None: 0, 1, 2, …
-            samples: importance samples per image.
-            labels: `int[B]`, for a conditional model, whose bound is on log p(x|label).
-        """
-
-        def log_prob(
-            images: tf.Tensor, seeds: tf.Tensor, one_hot: tf.Tensor | None = None
-        ) -> tf.Tensor:
-            noise = random.SeedNoise(seeds)
-            events = self.preprocessing.events(images, noise, self.likelihood_dtype)
-            return self.importance_log_prob(events, noise, samples, one_hot)
-
-        images = tf.convert_to_tensor(images)
-        seeds = self.noise_seeds(images, seeds)
-        return self.apply_averaged(log_prob, images, seeds, self.one_hot(labels, images))
+        return self.decode(self.encode(images, labels=labels), labels)
 
     def describe_events(self) -> str:
         """`bytes`, or likelihood and binarization: nats of other events do not compare."""
@@ -404,11 +360,12 @@ class VAE(GenerativeModel):
         return f"{self.config.likelihood}, binarization {self.config.binarization}"
 
     def signatures(self) -> Signatures:
-        """The signatures of every generative family, `encode` and `log_prob`."""
-        images = tf.TensorSpec([None, *self.config.image_shape], tf.uint8, name="images")
+        """The signatures of every generative family; `encode` also gives the posterior's spread."""
+        signatures = super().signatures()
+        images, _, *label = signatures["encode"][1]
 
         def encode(images: tf.Tensor, label: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
-            return dict(zip(("mean", "stddev"), self.encode(images, label), strict=True))
+            moments = self.posterior_moments(images, labels=label)
+            return dict(zip(("latents", "stddev"), moments, strict=True))
 
-        own: Signatures = {"encode": (encode, [images, *self.label_specs()])}
-        return {**super().signatures(), **self.image_signatures(), **own}
+        return {**signatures, "encode": (encode, [images, *label])}

@@ -21,6 +21,7 @@ from tfgen.nn.blocks import (
     make_activation,
     make_input,
     make_layer,
+    precise,
     seed_of_layer,
 )
 from tfgen.nn.layers import GatedResidual, Upsampling
@@ -116,9 +117,12 @@ class _Layers:
         """A convolution to half the sides."""
         return self.make(keras.layers.Conv2D, filters, kernel_size=4, strides=2, padding="same")
 
-    def larger(self, times: int, dtype: Any = None) -> list[keras.Layer]:
-        """Twice the sides, and their surplus cut off: the sides after `times` halvings."""
-        shape, dtype = outputs_shape(self.config), dtype or self.dtype
+    def larger(self, times: int) -> list[keras.Layer]:
+        """Twice the sides, and their surplus cut off: the sides after `times` halvings.
+
+        At full size, it is the last layer.
+        """
+        shape, dtype = outputs_shape(self.config), self.dtype if times else precise(self.dtype)
         filters = self.widths[times - 1] if times else shape[-1]
         return [self.make(Upsampling, filters, dtype=dtype), *cropping(shape, times, dtype)]
 
@@ -131,7 +135,7 @@ def convolutional_encoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Seq
     Args:
         config: the model's configuration.
         seed: seed of the initial weights.
-        dtype: policy or dtype of all layers.
+        dtype: policy or dtype of the layers; the outputs have at least float32.
 
     Returns:
         A built network `[B, H, W, C (+ num_classes)] → [B, 2·latent_dim]`.
@@ -141,9 +145,8 @@ def convolutional_encoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Seq
     for filters in new.widths:
         layers += [new.halving(filters), *new.residual(config.blocks)]
     layers += [keras.layers.Flatten(dtype=dtype), *new.dense(config.hidden)]
-    return keras.Sequential(
-        [*layers, new.make(keras.layers.Dense, 2 * config.latent_dim)], name="encoder"
-    )
+    layers.append(new.make(keras.layers.Dense, 2 * config.latent_dim, dtype=precise(dtype)))
+    return keras.Sequential(layers, name="encoder")
 
 
 def convolutional_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Sequential:
@@ -152,7 +155,7 @@ def convolutional_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Seq
     Args:
         config: the model's configuration.
         seed: seed of the initial weights.
-        dtype: policy or dtype of all layers.
+        dtype: policy or dtype of the layers; the outputs have at least float32.
 
     Returns:
         A built network `[B, latent_dim (+ num_classes)] → [B, *outputs_shape(config)]`.
@@ -175,7 +178,7 @@ def bottom_up(config: VAEConfig, seed: int, dtype: Any) -> keras.Model:
     Args:
         config: the model's configuration.
         seed: seed of the initial weights.
-        dtype: policy or dtype of all layers.
+        dtype: policy or dtype of the layers; the outputs have at least float32.
 
     Returns:
         A built network `[B, H, W, C] → [B, h, w, width]` for each block; two levels of latents
@@ -211,5 +214,5 @@ def top_down(config: VAEConfig, seed: int, dtype: Any) -> TopDown:
     tail: list[keras.Layer] = []
     for times in reversed(range(len(new.widths))):
         tail += new.residual(config.blocks if tail else 0)
-        tail += new.larger(times, None if times else keras.dtype_policies.get(dtype).variable_dtype)
+        tail += new.larger(times)
     return TopDown(levels, tail, config.num_classes, dtype=dtype, name="decoder")

@@ -51,7 +51,7 @@ export class Model {
 
   /** Whether it encodes an image as a normal distribution of latent vectors. */
   get hasPosterior() {
-    return "mean" in (this.signatures.encode?.outputs ?? {});
+    return "stddev" in (this.signatures.encode?.outputs ?? {});
   }
 
   /** Whether it measures the bits/dim of an image. */
@@ -113,8 +113,10 @@ export class ModelVersion {
 
   /** Mean and standard deviation of the posterior of each image; see `hasPosterior`. */
   async encode(pictures, signal) {
-    const { mean, stddev } = await this.#callWithImages("encode", pictures, signal);
-    return mean.map((vector, i) => ({
+    // Versions of before 0.1.0 call the latents so.
+    const { mean, latents = mean, stddev } =
+      await this.#callWithImages("encode", pictures, signal);
+    return latents.map((vector, i) => ({
       mean: Float32Array.from(vector),
       stddev: Float32Array.from(stddev[i]),
     }));
