@@ -85,7 +85,7 @@ def main() -> None:
     configs = [preset_config(name) for name in arguments.presets or DEFAULTS]
     tf, cores = import_quietly("tfgen.nn.cores")
     tf.config.set_visible_devices([], "GPU")
-    if any(registry.family(config.family).side_by_side for config in configs):
+    if any(registry.family(config.family).shares_cores for config in configs):
         cores.share_cores()
     presets = {}
     with tempfile.TemporaryDirectory() as folder:

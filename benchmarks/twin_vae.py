@@ -160,9 +160,9 @@ class BoundTwin(twins.Twin):
         """log p(x|z), the KL of each level, and the objective, with given noise and KL weight."""
         events = _likely_events(model.config, images)
         noise = twins.GivenNoise(twins.normal(len(images), model.latent_dim)[:, None])
-        log_likelihoods, _, kls = model.sampled_terms(events, noise)
-        bound = model.elbo(events, noise, training=True).bound(_COMPARED_WEIGHT)
-        return [value.numpy() for value in (log_likelihoods[0], *kls, -bound)]
+        terms = model.sample_terms(events, noise)
+        bound = terms.elbo(_COMPARED_WEIGHT, model.config.free_bits)
+        return [value.numpy() for value in (terms.log_likelihoods[:, 0], *terms.kls, -bound)]
 
 
 def check_config(config: VAEConfig, times: int) -> None:

@@ -644,7 +644,7 @@ scaled = (x + rng.uniform(size=(DRAWS, 20_000)) - location) / scale
 log_weights = -scaled - 2 * np.log1p(np.exp(-scaled)) - math.log(scale)
 seeds = np.arange(DRAWS * FLOW_IMAGES).reshape(DRAWS, FLOW_IMAGES)
 pixels = data.test.images[:FLOW_IMAGES]
-log_probs = np.array([samplers["flow"].log_prob(pixels, row) for row in seeds], np.float64)
+log_probs = np.array([samplers["flow"].log_prob(pixels, seeds=row) for row in seeds], np.float64)
 counts = [k for k in (1, 2, 4, 8, 16) if k <= DRAWS]
 
 

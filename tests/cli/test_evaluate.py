@@ -16,7 +16,7 @@ from tests import commands
 from tests.conftest import SIDE, Trained
 from tests.evaluation import toys
 from tfgen.evaluation.classifier import FeatureClassifier
-from tfgen.evaluation.likelihood import LatentVariables
+from tfgen.evaluation.likelihood import Bounds
 from tfgen.publishing import export
 from tfgen.publishing.versions import Version, write_archive
 from tfgen.random import SeedNoise, image_seeds
@@ -170,7 +170,7 @@ def test_versions_that_no_run_made(evaluate: Any, judged: Trained, family: str, 
     if family == "flow":
         likelihood = result["likelihood"]
         for draws, name in ((1, "bits_per_dim_one_draw"), (3, "bits_per_dim")):
-            nats = model.log_prob(images, image_seeds(0, 30), dequantizations=draws).numpy()
+            nats = model.log_prob(images, seeds=image_seeds(0, 30), draws=draws).numpy()
             expected = -nats.mean() / (36 * np.log(2))
             np.testing.assert_allclose(likelihood[name], expected, rtol=1e-5)
     elif family == "vae":
@@ -178,7 +178,7 @@ def test_versions_that_no_run_made(evaluate: Any, judged: Trained, family: str, 
         events = model.preprocessing.events(tf.constant(images), SeedNoise(image_seeds(0, 30)))
         one_hot, parts = model.one_hot(tf.constant(labels)), (slice(0, 16), slice(16, 30))
         with model.averaged():
-            bounds = LatentVariables(model.prior(), model.posterior, model.likelihood)
+            bounds = Bounds(model.sample_terms)
             values = [bounds.log_prob(events[p], (0, p.start), 4, one_hot[p]) for p in parts]
         nll = -np.concatenate(values).mean()
         np.testing.assert_allclose(result["likelihood"]["nll"], nll, rtol=1e-5)
@@ -207,9 +207,9 @@ def test_an_interrupted_likelihood_continues_and_the_version_stays_whole(
     evaluate: Any, judged: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version, calls = copy_of_version(judged), []
-    estimate = LatentVariables.log_prob
+    estimate = Bounds.log_prob
 
-    def stopped(self: LatentVariables, *arguments: Any) -> np.ndarray:
+    def stopped(self: Bounds, *arguments: Any) -> np.ndarray:
         calls.append(arguments)
         if len(calls) == 2:
             signal.raise_signal(signal.SIGTERM)
@@ -217,7 +217,7 @@ def test_an_interrupted_likelihood_continues_and_the_version_stays_whole(
 
     flags = ["--no-samples", "--importance-samples", 3]
     assert evaluate(judged.runs / "flat", *flags, "--out", "whole.json") == 0
-    monkeypatch.setattr(LatentVariables, "log_prob", stopped)
+    monkeypatch.setattr(Bounds, "log_prob", stopped)
     assert evaluate(version, *flags) == 143
     # The first batch of 16 is stored in the current folder, not in the version, which still opens.
     partial = {".vae-2d-tiny-2-ELBO.npz", ".vae-2d-tiny-2-likelihood.npz"}

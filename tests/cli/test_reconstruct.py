@@ -25,7 +25,7 @@ def test_a_vae_decodes_the_mean_of_its_posterior(
     paths, images = own_images
     stored = arrays("vae", *paths, *own_models.flags(way), "--label", 2)
     live = own_models.live["vae"]
-    mean, stddev = live.encode(images, labels=[2] * 4)
+    mean, stddev = live.posterior_moments(images, labels=[2] * 4)
     np.testing.assert_array_equal(stored["images"], images)
     np.testing.assert_allclose(stored["latents"], mean, atol=1e-5)
     np.testing.assert_allclose(stored["stddev"], stddev, atol=1e-5)
@@ -58,7 +58,7 @@ def test_the_picture_has_reconstructions_below_images(
     out = capfd.readouterr().out
     assert out.endswith("10 images, reconstructed by vae version 2, in vae-reconstructions.png\n")
     vae, labels = own_models.live["vae"], np.arange(10) % 3
-    reconstructions = vae.decode(vae.encode(make_images(10), labels)[0], labels).numpy()
+    reconstructions = vae.decode(vae.encode(make_images(10), labels=labels), labels).numpy()
     images = make_images(10) / 255
     gap = np.full((6, *images.shape[1:]), 0.5)
     rows = [images[:8], reconstructions[:8], images[8:], gap, reconstructions[8:], gap]

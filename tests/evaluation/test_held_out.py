@@ -72,8 +72,8 @@ def test_a_draw_of_the_data_is_no_noise(tmp_path: Path) -> None:
             super().__init__(*args, **kwargs)
             self.preprocessing = Pixels("dynamic")
 
-        def log_prob(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-            events = self.preprocessing.events(images, SeedNoise(seeds), "float64")
+        def log_prob_images(self, images: tf.Tensor, noise: Any, labels: Any = None) -> tf.Tensor:
+            events = self.preprocessing.events(images, noise, "float64")
             return tf.reduce_sum(tf.math.log(0.1 + 0.8 * events), axis=[1, 2, 3])
 
     result = likelihood(Binary(image_shape=SHAPE), tmp_path)
@@ -91,9 +91,9 @@ def test_an_estimate_is_averaged_as_a_logarithm(
     class Estimated(UniformBytes):
         density = "estimate"
 
-        def log_prob(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-            noise = tf.random.stateless_normal(tf.shape(seeds), [0, 1], dtype=tf.float64)
-            return super().log_prob(images, seeds) + 100 * noise
+        def log_prob_images(self, images: tf.Tensor, noise: Any, labels: Any = None) -> tf.Tensor:
+            errors = tf.random.stateless_normal(tf.shape(noise.seeds), [0, 1], dtype=tf.float64)
+            return super().log_prob_images(images, noise) + 100 * errors
 
     result = likelihood(Estimated(image_shape=SHAPE), tmp_path, dequantizations=50)
     assert result is not None
@@ -132,8 +132,8 @@ def test_a_vae_of_bytes_is_in_the_unit_of_a_flow(tmp_path: Path) -> None:
         assert result[f"bits_per_dim{suffix}"] == pytest.approx(bits, rel=1e-12)
     noise = SeedNoise(tf.constant(image_seeds(0, 8)))
     events = model.preprocessing.events(tf.constant(IMAGES[:8]), noise)
-    bound = model.importance_log_prob(events, noise, 10, model.one_hot(LABELS[:8]))
-    assert result["nll"] == pytest.approx(-np.mean(bound), rel=0.05)
+    terms = model.sample_terms(events, noise, model.one_hot(LABELS[:8]), 10)
+    assert result["nll"] == pytest.approx(-np.mean(terms.importance_weighted()), rel=0.05)
 
 
 def test_active_units_of_a_hierarchy_are_those_of_its_averaged_weights() -> None:

@@ -11,6 +11,7 @@ import tensorflow_probability as tfp
 import tfgen
 from tfgen import registry
 from tfgen.models.preprocessing import Pixels
+from tfgen.models.vae.bounds import Terms
 from tfgen.settings.model import ModelConfig
 
 tfd: Any = tfp.distributions
@@ -45,13 +46,13 @@ class Toy(tfgen.GenerativeModel):
 
 
 class UniformBytes(Toy):
-    """Uniform bytes. Its `log_prob` takes no more than the base class documents."""
+    """Uniform bytes."""
 
     density = "dequantized"
 
-    def log_prob(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-        size = tf.size(images, tf.int32) // tf.size(seeds)
-        return tf.fill(tf.shape(seeds), UNIFORM) * tf.cast(size, tf.float64)
+    def log_prob_images(self, images: tf.Tensor, noise: Any, labels: Any = None) -> tf.Tensor:
+        size = np.prod(self.config.image_shape)
+        return tf.fill(tf.shape(images)[:1], tf.constant(size * UNIFORM, tf.float64))
 
 
 class UniformBytesByLabel(Toy):
@@ -59,18 +60,15 @@ class UniformBytesByLabel(Toy):
 
     density = "exact"
 
-    def log_prob(self, images: tf.Tensor, seeds: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        size = tf.cast(tf.size(images) // tf.size(seeds), tf.float64)
-        return size * UNIFORM - tf.cast(labels, tf.float64)
+    def log_prob_images(self, images: tf.Tensor, noise: Any, labels: Any = None) -> tf.Tensor:
+        size = np.prod(self.config.image_shape)
+        return size * UNIFORM - tf.cast(tf.argmax(labels, axis=-1), tf.float64)
 
 
 class LinearGaussian(Toy):
     """x = Wᵀ z + ε with both normal, and the exact posterior."""
 
     density = "latent"
-
-    def prior(self) -> Any:
-        return tfd.MultivariateNormalDiag(tf.zeros([DIM]), tf.ones([DIM]))
 
     def posterior(self, events: tf.Tensor, labels: tf.Tensor | None = None) -> Any:
         loadings = self.loadings.value
@@ -79,10 +77,17 @@ class LinearGaussian(Toy):
         means = flat @ tf.transpose(covariance @ loadings)
         return tfd.MultivariateNormalTriL(means, tf.linalg.cholesky(covariance))
 
-    def likelihood(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> Any:
-        means = latents @ self.loadings.value
-        shape = tf.concat([tf.shape(latents)[:-1], self.config.image_shape], axis=0)
-        return tfd.Independent(tfd.Normal(tf.reshape(means, shape), 1.0), 3)
+    def sample_terms(self, events: tf.Tensor, noise: Any, labels: Any, samples: Any) -> Terms:
+        posterior, prior = self.posterior(events), tfd.Sample(tfd.Normal(0.0, 1.0), DIM)
+        epsilon = noise.normal(tf.shape(events)[0], (samples, DIM), 0)
+        root = posterior.scale.to_dense()
+        latents = posterior.mean()[:, None] + epsilon @ tf.transpose(root)
+        flat = tf.reshape(events, [-1, 1, self.loadings.shape[1]])
+        likelihood = tfd.Independent(tfd.Normal(latents @ self.loadings.value, 1.0), 1)
+        by_sample = tf.transpose(latents, [1, 0, 2])
+        ratios = prior.log_prob(by_sample) - posterior.log_prob(by_sample)
+        kl = tfd.kl_divergence(posterior, tfd.MultivariateNormalDiag(tf.zeros([DIM])))
+        return Terms(likelihood.log_prob(flat), tf.transpose(ratios), [kl])
 
     def exact_log_prob(self, events: np.ndarray) -> np.ndarray:
         """log p(x) in closed form, in float64."""

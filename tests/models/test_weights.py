@@ -84,18 +84,15 @@ def test_logged_values_are_weighted_means(name: str, monkeypatch: pytest.MonkeyP
 def test_weights_of_a_gan_multiply_the_term_of_real_images() -> None:
     for loss in ("hinge", "non_saturating", "wasserstein"):
         model = gan(loss=loss, gradient_penalty=0.0)
-        noise = model.training_noise()
-        real, labels, _ = model._real(IMAGES, noise)
-        fake = model._draw(real, labels, noise, training=False)
+        game = model._round(IMAGES, model.training_noise(), training=False)
+        fake = model._draw(game)
 
-        def losses(weights: Any, model: Any = model, *parts: Any) -> np.ndarray:
-            values = model.game_values(*parts, training=False, weights=weights)
+        def losses(weights: Any, game: Any = game, model: Any = model, fake: Any = fake) -> Any:
+            values = model.game_values(game._replace(weights=weights), fake)
             return values["discriminator_loss"].numpy()
 
-        parts = real, fake, labels, noise
-        none, ones = losses(tf.zeros(32), model, *parts), losses(None, model, *parts)
-        halves = losses(tf.fill([32], 0.5), model, *parts)
+        none, ones, halves = (losses(w) for w in (tf.zeros(32), None, tf.fill([32], 0.5)))
         np.testing.assert_allclose(halves, (none + ones) / 2, rtol=1e-5, atol=1e-6)
         # Without the term of real images, it is a function of the generated ones.
-        parts = real[::-1], fake, labels, noise
-        np.testing.assert_allclose(losses(tf.zeros(32), model, *parts), none, atol=1e-6)
+        turned = losses(tf.zeros(32), game._replace(real=game.real[::-1]))
+        np.testing.assert_allclose(turned, none, atol=1e-6)

@@ -384,7 +384,7 @@ def test_what_the_models_make_of_a_drawing(
     assert image.shape == (1, 28, 28, 1)
     rows = np.nonzero(image[0, ..., 0].max(axis=1) > 24)
     assert np.ptp(rows) in (18, 19)  # MNIST's digits are 20 pixels high
-    mean, _ = vae.encode(image)
+    mean = vae.encode(image)
     reconstruction = shown(page.get_by_role("img", name="the reconstruction"))
     np.testing.assert_array_equal(reconstruction, rounded(vae.decode(mean)))
     bits = float(page.locator("[data-bits]").get_attribute("data-bits"))
@@ -396,7 +396,7 @@ def test_what_the_models_make_of_a_drawing(
     np.testing.assert_allclose(bits, answer["outputs"]["bits_per_dim"][0], rtol=1e-6)
     expect(page.locator(".chart li:has(.tick)")).to_have_count(4)
 
-    distances = np.sort(np.linalg.norm(vae.encode(digits)[0] - mean, axis=1))
+    distances = np.sort(np.linalg.norm(vae.encode(digits) - mean, axis=1))
     neighbours = page.locator(".neighbours li")
     expect(neighbours).to_have_text([f"distance {value:.1f}" for value in distances[:5]])
 
@@ -536,7 +536,7 @@ def test_the_browser_computes_what_the_sampler_does(
     page: Any, folder_url: str, vae: Sampler, digits: np.ndarray
 ) -> None:
     visit(page, folder_url, "draw", test=4)
-    mean, _ = vae.encode(digits[4:5])
+    mean = vae.encode(digits[4:5])
     assert_shown(page.get_by_role("img", name="the reconstruction"), vae.decode(mean))
 
     seeds = [-(2**31), -1, 0, 7, 2**31 - 1]

@@ -312,6 +312,10 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         images, labels, weights = super().unpack(data)
         return images, self.one_hot(labels), weights
 
+    def call(self, images: tf.Tensor, labels: Any = None, training: bool | None = None) -> Any:
+        """What `model(images)` returns: `log_prob`, unless the family says otherwise."""
+        return self.log_prob(images, labels=labels)
+
     # --- for methods of a family --------------------------------------------------------
 
     def apply_averaged(self, function: Callable[..., Any], *batches: tf.Tensor | None) -> Any:

@@ -78,7 +78,7 @@ class Family:
         conditional: whether the models can be class-conditional.
         sentence: what the models are, for a reader who sees their samples.
         colour: in every picture and on the page, `#rrggbb`.
-        side_by_side: whether a training step has independent chains of operations. On a CPU, each
+        shares_cores: whether a training step has independent chains of operations. On a CPU, each
             operation then runs on half of the cores; see `tfgen.nn.cores.share_cores`.
     """
 
@@ -89,7 +89,7 @@ class Family:
     presets: Mapping[str, Preset]
     generative: bool = True
     conditional: bool = False
-    side_by_side: bool = False
+    shares_cores: bool = False
     sentence: str = ""
     colour: str = NEUTRAL_COLOUR
 

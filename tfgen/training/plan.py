@@ -130,7 +130,7 @@ def prepare_devices(options: TrainingOptions, family: str) -> Any:
     """Settings that TensorFlow takes only before it uses a device; returns the strategy or None."""
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
-    if registry.family(family).side_by_side:
+    if registry.family(family).shares_cores:
         share_cores()
     return make_strategy(options.strategy)
 

@@ -50,7 +50,7 @@ def test_an_untrained_flow_is_a_normal_density_of_logits(images: np.ndarray) -> 
     wanted = (tfd.Normal(np.float64(0), np.float64(1)).log_prob(logits).numpy() + slopes).sum(
         (1, 2, 3)
     )
-    np.testing.assert_allclose(flow.log_prob(images, seeds(64)), wanted, rtol=1e-6)
+    np.testing.assert_allclose(flow.log_prob(images, seeds=seeds(64)), wanted, rtol=1e-6)
     logs_of = Flow(image_shape=SHAPE, hidden=(8,), alpha=0.01)
     logs_of.compile()
     logs = logs_of.evaluate(images, verbose=0, return_dict=True)
@@ -151,12 +151,14 @@ def test_a_step_multiplies_each_kernel_once_forward_and_twice_backward(
 def test_several_dequantizations_are_averaged_as_probabilities(images: np.ndarray) -> None:
     flow = trained(dtype="float64", **DENSE)
     of_each = [
-        flow.log_prob(images[:8], drawn)
+        flow.log_prob(images[:8], seeds=drawn)
         for drawn in tf.unstack(seeds_of_draws(seeds(8), 5), axis=1)
     ]
     wanted = scipy.special.logsumexp(np.array(of_each), axis=0) - np.log(5)
-    made = flow.log_prob(images[:8], seeds(8), dequantizations=5)
+    made = flow.log_prob(images[:8], seeds=seeds(8), draws=5)
     np.testing.assert_allclose(made, wanted, rtol=1e-12)
     # By Jensen's inequality, and not by little: the draws differ.
     assert np.all(made > np.mean(of_each, axis=0) + 0.01)
-    np.testing.assert_allclose(flow.log_prob(images[2:3], seeds(8)[2:3], 5), made[2:3], rtol=1e-12)
+    np.testing.assert_allclose(
+        flow.log_prob(images[2:3], seeds=seeds(8)[2:3], draws=5), made[2:3], rtol=1e-12
+    )

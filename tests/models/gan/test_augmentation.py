@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tests.models.gan.small import small
 from tfgen.models.gan.augmentation import AUGMENTATIONS, color, cutout, translation
+from tfgen.models.gan.model import Round
 from tfgen.random import BatchNoise
 
 COUNT = 60
@@ -98,11 +99,11 @@ def test_only_training_augments() -> None:
         small(image_shape=(8, 8, 3), dropout=0.0, diff_augment=used) for used in ((), names)
     )
     for training in (False, True):
+        game = Round(events, noise(), training=training)
         values = [
-            model.game_values(events, events, None, noise(), training)["real_score"].numpy()
-            for model in (plain, augmented)
+            model.game_values(game, events)["real_score"].numpy() for model in (plain, augmented)
         ]
         assert np.array_equal(*values) != training
     # Real and generated events have noise of their own.
-    scores = augmented.game_values(events, events, None, noise(), training=True)
+    scores = augmented.game_values(game, events)
     assert not np.array_equal(scores["real_score"], scores["fake_score"])

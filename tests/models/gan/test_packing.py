@@ -10,7 +10,7 @@ import tensorflow as tf
 from tests.conftest import make_images
 from tests.models.gan.small import SHAPE, small
 from tfgen.models.gan.augmentation import augment
-from tfgen.models.gan.model import pack, pack_weights
+from tfgen.models.gan.model import Round, pack, pack_weights
 from tfgen.random import LATENTS, BatchNoise
 
 RNG = np.random.default_rng(0)
@@ -109,15 +109,14 @@ def test_sample_weights_multiply_the_real_term_of_each_pack() -> None:
     weights = pack_weights(tf.constant([2.0, 3.0, 0.0, 5.0, 4.0]), 2)
     real, fake = tf.constant(events(5, *SHAPE)), tf.constant(events(5, *SHAPE))
     values, weighted = (
-        model.game_values(real, fake, None, noise(), training=False, weights=w)
-        for w in (None, weights)
+        model.game_values(Round(real, noise(), weights=w), fake) for w in (None, weights)
     )
     real_term = -np.log(values["real_score"])
     fake_term = values["discriminator_loss"] - real_term
     of_packs = np.array([6.0, 0.0, 8.0])
     wanted = of_packs * real_term + fake_term
     np.testing.assert_allclose(weighted["discriminator_loss"], wanted, rtol=1e-5)
-    logs = model._log_game(weights, **values)
+    logs = model._log_values(Round(real, noise(), weights=weights), **values)
     wanted = np.average(values["real_score"], weights=of_packs)
     np.testing.assert_allclose(logs["real_score"], wanted, rtol=1e-5)
     np.testing.assert_allclose(logs["fake_score"], np.mean(values["fake_score"]), rtol=1e-5)

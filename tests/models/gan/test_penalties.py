@@ -11,6 +11,7 @@ from tests.conftest import make_images
 from tests.models.gan.small import SHAPE, small
 from tfgen import GAN
 from tfgen.models.gan.losses import squared_slope
+from tfgen.models.gan.model import Round
 from tfgen.random import BatchNoise
 
 RNG = np.random.default_rng(0)
@@ -51,13 +52,13 @@ def test_weights_and_intervals_multiply_the_penalty(policy: str) -> None:
     def loss(step: int, training: bool = True, **fields: Any) -> np.ndarray:
         model, _ = linear_gan(dtype=policy, **fields)
         model.step.assign(step)
-        game = {"real": real, "fake": fake, "labels": None, "noise": noise()}
+        game = Round(real, noise(), training=training)
         if training:
             # The discriminator's turn of a step, which moves nothing at this rate.
             model.compile(keras.optimizers.SGD(0.0), keras.optimizers.SGD(0.0))
-            values, _ = model._discriminator_turn(**game)
+            values, _ = model._discriminator_turn(game, fake)
         else:
-            values = model.game_values(**game, training=False)
+            values = model.game_values(game, fake)
         return values["discriminator_loss"].numpy()
 
     slope = linear_gan(dtype=policy)[1]

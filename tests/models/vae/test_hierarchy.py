@@ -120,11 +120,12 @@ def test_the_importance_bound_is_exact_with_the_exact_posterior() -> None:
     vae, events = two_levels(), tf.constant(X.reshape(6, 2, 2, 1))
     # Each importance weight is p(x) itself, whatever z: no Monte Carlo error is left.
     expected = EXACT.log_prob(X)
-    np.testing.assert_allclose(vae.importance_log_prob(events, noise(6), 3), expected, rtol=1e-9)
+    bound = vae.sample_terms(events, noise(6), samples=3).importance_weighted()
+    np.testing.assert_allclose(bound, expected, rtol=1e-9)
     density: Any = density_of(vae)
     np.testing.assert_allclose(density.bounds.log_prob(events, (0, 1), 5), expected, rtol=1e-9)
     # The mean path: the posterior's mean of z₁, and that of ε₂ = (z₂ − m z₁) / s given this z₁.
-    mean, stddev = (value.numpy().T for value in vae.encode(events))
+    mean, stddev = (value.numpy().T for value in vae.posterior_moments(events))
     z1 = V1 * (X - B) @ G1
     z2 = V2 * (M * z1 / S**2 + (X - B - np.outer(z1, W1)) @ W2)
     np.testing.assert_allclose(mean, [z1, (z2 - M * z1) / S], rtol=1e-5, atol=1e-6)
@@ -136,17 +137,17 @@ def test_the_bounds_are_below_log_prob_by_the_kl() -> None:
     vae, events = two_levels(*errors), repeated(4000)
     log_prob, gap = EXACT.log_prob(X[0]).numpy(), errors[0] ** 2 / V1 / 2 + errors[1] ** 2 / V2 / 2
     density: Any = density_of(vae)
-    terms = vae.importance_weighted(events, noise(draws))
+    terms = vae.sample_terms(events, noise(draws))
     # One sample: of the KL in closed form, of the sampled log-ratio, and in evaluation.
     for values in (
-        vae.elbo(events, noise(draws)).elbo.numpy(),
-        terms.bound().numpy(),
+        terms.elbo().numpy(),
+        terms.importance_weighted().numpy(),
         density.bounds.elbo(events, (0, 1)),
     ):
         error = values.std() / np.sqrt(draws)
         np.testing.assert_allclose(log_prob - values.mean(), gap, atol=4 * error)
     # With K samples about Var(w/p) / 2K is left; log w is normal with variance 2 · gap.
-    values = vae.importance_log_prob(events, noise(draws), 50).numpy()
+    values = vae.sample_terms(events, noise(draws), samples=50).importance_weighted().numpy()
     left = np.expm1(2 * gap) / (2 * 50)
     np.testing.assert_allclose(
         log_prob - values.mean(), left, rtol=0.1, atol=4 * values.std() / np.sqrt(draws)
@@ -158,7 +159,7 @@ def test_the_bounds_are_below_log_prob_by_the_kl() -> None:
 
 def test_before_training_the_posterior_is_the_prior() -> None:
     vae = VAE(latent_dim=3, architecture="hierarchical", channels=4, levels=3, level_channels=2)
-    *_, kls = vae.sampled_terms(events_of(vae), noise(4))
+    kls = vae.sample_terms(events_of(vae), noise(4)).kls
     assert [float(np.abs(kl).max()) for kl in kls] == [0.0] * 4
 
 
@@ -193,7 +194,7 @@ def test_decode_follows_the_path_that_encode_took(dtype: str) -> None:
     np.testing.assert_allclose(outputs, decoded, rtol=1e-5, atol=1e-6)
     # The second path is another one.
     assert np.abs(outputs[:4] - outputs[4:]).max() > 1e-3
-    mean, _ = vae.encode(pictures(vae))
+    mean = vae.encode(pictures(vae))
     np.testing.assert_allclose(mean, latents[0], rtol=1e-5, atol=1e-6)
     expected = tf.sigmoid(outputs[:4])
     np.testing.assert_allclose(vae(pictures(vae)), expected, rtol=1e-5, atol=1e-6)
@@ -205,22 +206,19 @@ def test_decode_follows_the_path_that_encode_took(dtype: str) -> None:
 def test_free_bits_take_the_kl_below_them_out_of_the_gradient() -> None:
     vae = small(dtype="float64", free_bits=4.0)
     events = events_of(vae)
-    *_, kls = vae.sampled_terms(events, noise(4))
-    assert np.min(kls) < 4 < np.max(kls)  # for some levels and images, not for all
-    terms = vae.elbo(events, noise(4), training=True)
-    np.testing.assert_allclose(terms.penalty, np.maximum(kls, 4).sum(axis=0), rtol=1e-9)
-    np.testing.assert_allclose(terms.kl, np.sum(kls, axis=0), rtol=1e-9)
-    np.testing.assert_allclose(terms.bound(), terms.elbo, rtol=1e-9)
-    np.testing.assert_allclose(
-        terms.bound(vae.kl_weight()), terms.reconstruction - terms.penalty, rtol=1e-9
-    )
+    terms = vae.sample_terms(events, noise(4), training=True)
+    assert np.min(terms.kls) < 4 < np.max(terms.kls)  # for some levels and images, not for all
+    np.testing.assert_allclose(terms.kl, np.sum(terms.kls, axis=0), rtol=1e-9)
+    np.testing.assert_allclose(vae.bound(terms), terms.reconstruction - terms.kl, rtol=1e-9)
+    penalty = np.maximum(terms.kls, 4).sum(axis=0)
+    trained = vae.bound(terms, training=True)
+    np.testing.assert_allclose(trained, terms.reconstruction - penalty, rtol=1e-9)
     # With more than any level has, nothing is left of the KL's gradient.
     gradients = []
-    for model, weight in ((small(dtype="float64", free_bits=1e3), 1.0), (vae, 0.0)):
+    for model, weight, free_bits in ((small(dtype="float64"), 1.0, 1e3), (vae, 0.0, 0.0)):
         with tf.GradientTape() as tape:
-            loss = model.elbo(events, noise(4), training=True).bound(
-                tf.constant(weight, tf.float64)
-            )
+            terms = model.sample_terms(events, noise(4), training=True)
+            loss = terms.elbo(weight, free_bits)
         gradients.append(tape.gradient(loss, model.encoder.trainable_variables))
     for gradient, of_reconstruction in zip(*gradients, strict=True):
         np.testing.assert_allclose(gradient, of_reconstruction, rtol=1e-9, atol=1e-12)

@@ -56,15 +56,17 @@ def test_importance_bound_is_exact_with_the_exact_posterior() -> None:
     vae, exact, x = linear_gaussian(encoder_error=0.0)
     # Each importance weight is p(x) itself, whatever z: no Monte Carlo error is left.
     np.testing.assert_allclose(
-        vae.importance_log_prob(tf.constant(x), noise(6), 3), exact.log_prob(x), rtol=1e-6
+        vae.sample_terms(tf.constant(x), noise(6), samples=3).importance_weighted(),
+        exact.log_prob(x),
+        rtol=1e-6,
     )
 
 
 def test_elbo_below_importance_bound_below_log_prob() -> None:
     vae, exact, x = linear_gaussian(encoder_error=0.5)
     draws, events = 4000, tf.repeat(tf.constant(x[:1]), 4000, axis=0)
-    elbo = vae.elbo(events, noise(draws)).elbo.numpy()
-    bounds = [elbo, *(vae.importance_log_prob(events, noise(draws), k).numpy() for k in (2, 5, 50))]
+    terms = [vae.sample_terms(events, noise(draws), samples=k) for k in (1, 2, 5, 50)]
+    bounds = [terms[0].elbo().numpy(), *(of_k.importance_weighted().numpy() for of_k in terms[1:])]
     error = max(b.std() for b in bounds) / np.sqrt(draws)
     means = [b.mean() for b in bounds]
     log_prob = exact.log_prob(x[0]).numpy()
@@ -86,7 +88,7 @@ def test_kl_is_the_closed_form() -> None:
     posterior = vae.posterior(events)
     mean, stddev = posterior.mean().numpy(), posterior.stddev().numpy()
     closed = 0.5 * (stddev**2 + mean**2 - 1 - 2 * np.log(stddev)).sum(-1)
-    kl = vae.elbo(events, noise(7)).kl
+    kl = vae.sample_terms(events, noise(7)).kl
     np.testing.assert_allclose(kl, closed, rtol=1e-10)
     np.testing.assert_allclose(kl, tfd.kl_divergence(posterior, vae.prior()), rtol=1e-10)
 
@@ -100,7 +102,7 @@ def test_a_step_on_two_halves_is_one_step_on_both() -> None:
         for index, half in enumerate((images[:8], images[8:])):
             own = noise.part(index)
             events = vae.preprocessing.events(tf.constant(half), own, "float64")
-            losses.append(-vae.elbo(events, own).elbo)
+            losses.append(-vae.sample_terms(events, own).elbo())
         loss = tf.reduce_mean(tf.concat(losses, axis=0))
     gradients = tape.gradient(loss, vae.trainable_variables)
     logs = vae.train_on_batch(images, return_dict=True)
@@ -115,10 +117,10 @@ def test_halves_draw_their_own_noise_and_come_back_in_order() -> None:
     vae.compile()
     images = np.repeat(np.arange(16, dtype=np.uint8)[:, None], 36, axis=1).reshape(16, 6, 6, 1)
 
-    def draws(noise: BatchNoise, images: tf.Tensor, labels: None) -> tuple[tf.Tensor, tf.Tensor]:
+    def draws(images: tf.Tensor, noise: BatchNoise, labels: None) -> tuple[tf.Tensor, tf.Tensor]:
         return images, noise.normal(tf.shape(images)[0], (3,), 1)
 
-    same, normal = vae.side_by_side(draws, vae.training_noise(), tf.constant(images), None)
+    same, normal = vae.side_by_side(draws, tf.constant(images), vae.training_noise(), None)
     np.testing.assert_array_equal(same, images)
     assert normal.shape == (16, 3) and len(np.unique(normal)) == 48
 
@@ -169,5 +171,7 @@ def test_dynamic_binarization_has_the_pixels_as_means() -> None:
 
 def test_log_prob_is_a_function_of_image_and_seed(images: np.ndarray) -> None:
     vae, seeds = VAE(image_shape=(6, 6, 1), latent_dim=3, hidden=(16,)), image_seeds(0, 8)
-    together = vae.log_prob(images[:8], seeds).numpy()
-    np.testing.assert_allclose(together[2:3], vae.log_prob(images[2:3], seeds[2:3]), rtol=1e-5)
+    together = vae.log_prob(images[:8], seeds=seeds).numpy()
+    np.testing.assert_allclose(
+        together[2:3], vae.log_prob(images[2:3], seeds=seeds[2:3]), rtol=1e-5
+    )

@@ -94,7 +94,7 @@ FAMILY = Family(
     model="tfgen.models.flow.model:Flow",
     config=FlowConfig,
     conditional=True,
-    side_by_side=True,
+    shares_cores=True,
     sentence=(
         "A normalizing flow: a network turns images into noise by steps that can be undone; "
         "undoing them turns new noise into new images."

@@ -279,12 +279,6 @@ class Flow(GenerativeModel):
         """f(z), `[B, *event_shape]`."""
         return self.bijector(labels=labels).forward(latents)
 
-    def call(
-        self, images: tf.Tensor, labels: tf.Tensor | None = None, training: bool | None = None
-    ) -> tf.Tensor:
-        """`log_prob` of images `uint8[B, H, W, C]`."""
-        return self.log_prob(images, labels=labels)
-
     def pictures(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> dict[str, "Figure"]:
         """The pictures of every family, and samples at several temperatures, a row each."""
         latents, labelled = self.latents(random.image_seeds(0, 8)), self.num_classes > 0

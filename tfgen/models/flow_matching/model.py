@@ -373,12 +373,6 @@ class FlowMatching(GenerativeModel):
         traces = tf.reduce_sum(tf.reshape(products, [-1, *directions.shape[1:]]), axis=[1, 2])
         return velocities[::count], traces
 
-    def call(
-        self, images: tf.Tensor, labels: tf.Tensor | None = None, training: bool | None = None
-    ) -> tf.Tensor:
-        """`log_prob` of images `uint8[B, H, W, C]`."""
-        return self.log_prob(images, labels=labels)
-
 
 def per_event(values: tf.Tensor, events: tf.Tensor) -> tf.Tensor:
     """Values `[B]` as `[B, 1, …]`, with the rank of events `[B, *event_shape]`."""

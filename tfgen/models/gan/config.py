@@ -106,7 +106,7 @@ FAMILY = Family(
     model="tfgen.models.gan.model:GAN",
     config=GANConfig,
     conditional=True,
-    side_by_side=True,
+    shares_cores=True,
     sentence=(
         "A generative adversarial network: one network forges images, another learns to expose "
         "forgeries, and each learns from the other."

@@ -29,21 +29,21 @@ PENALTY = 0x7065
 
 
 class Round(NamedTuple):
-    """What a step plays with.
+    """The data and the noise of a step, with which both networks play.
 
     Attributes:
         real: events, `[B, *event_shape]`.
+        noise: draws the latents, and in training augments the events.
         labels: one-hot, `[B, K]`, of real and of generated events; None without labels.
         weights: sample weights of the packs of real events; None: all 1.
-        noise: draws the latents, and in training augments the events.
-        training: whether networks train.
+        training: whether the networks train.
     """
 
     real: tf.Tensor
-    labels: tf.Tensor | None
-    weights: tf.Tensor | None
     noise: random.BatchNoise
-    training: bool
+    labels: tf.Tensor | None = None
+    weights: tf.Tensor | None = None
+    training: bool = False
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
@@ -435,7 +435,7 @@ class GAN(GenerativeModel):
         events = self.preprocessing.events(images, noise, self.likelihood_dtype)
         if weights is not None:
             weights = pack_weights(weights, self.config.pack)
-        return Round(events, labels, weights, noise, training)
+        return Round(events, noise, labels, weights, training)
 
     # --- use ----------------------------------------------------------------------------
 
