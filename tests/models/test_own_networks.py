@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.families import IMAGES, SHAPE, compiled, gan, vae
+import tfgen
+from tests.models.families import IMAGES, LABELS, SHAPE, compiled, flow, flow_matching, gan, vae
 from tests.told import fails
+from tfgen.publishing import export
 
 
 def network(inputs: tuple[int, ...], outputs: tuple[int, ...], *inner: keras.Layer) -> keras.Model:
@@ -67,6 +70,65 @@ def test_networks_of_a_wrong_shape_are_refused(
     layers = [keras.layers.Flatten(), keras.layers.Dense(units), keras.layers.Reshape(outputs)]
     if inputs == (SHAPE if part in ("encoder", "discriminator") else (3,)):
         fails(lambda: family(**{part: keras.Sequential(layers)}), *message)
+
+
+def test_a_velocity_of_a_wrong_shape_is_refused() -> None:
+    fails(lambda: flow_matching(network=network(SHAPE, SHAPE)), "[B, 6, 6, 1], [B, 32]")
+
+
+# --- families of the caller's own networks --------------------------------------------------
+
+
+@keras.saving.register_keras_serializable(package="tests")
+def small_conditioner(
+    inputs: tuple[int, ...], outputs: tuple[int, ...], *, seed: int, dtype: Any
+) -> keras.Layer:
+    start = keras.initializers.RandomNormal(0.05, seed)
+    layer = keras.layers.Dense(int(np.prod(outputs)), "tanh", kernel_initializer=start)
+    ends = [keras.layers.Flatten(), layer, keras.layers.Reshape(outputs)]
+    return keras.Sequential([keras.Input(inputs), *ends])
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Velocity(keras.layers.Layer):
+    """A dense network of a class of its own, which is no `keras.Model`."""
+
+    def build(self, input_shape: Any) -> None:
+        self.dense = keras.layers.Dense(int(np.prod(SHAPE)), kernel_initializer="zeros")
+        self.dense.build((None, int(np.prod(SHAPE)) + input_shape[1][-1]))
+
+    def call(self, inputs: list[tf.Tensor]) -> tf.Tensor:
+        events, context = inputs
+        joined = tf.concat([tf.reshape(events, [-1, int(np.prod(SHAPE))]), context], axis=1)
+        return tf.reshape(self.dense(joined), tf.shape(events))
+
+
+MULTISCALE = {"architecture": "multiscale", "scale_steps": (1, 1), "scale_channels": (2, 2)}
+OWN: dict[str, Callable[..., Any]] = {
+    "flow": functools.partial(flow, conditioner=small_conditioner),
+    "flow-multiscale": functools.partial(flow, conditioner=small_conditioner, **MULTISCALE),
+    "flow-matching": lambda **fields: flow_matching(network=Velocity(), **fields),
+}
+
+
+@pytest.mark.parametrize("num_classes", [0, 3])
+@pytest.mark.parametrize("name", OWN)
+def test_own_networks_train_and_are_saved_and_published(
+    name: str, num_classes: int, tmp_path: Path
+) -> None:
+    model = compiled(OWN[name](num_classes=num_classes, image_shape=SHAPE))
+    labels = LABELS if num_classes else None
+    model.fit(IMAGES, labels, batch_size=16, verbose=0)
+    assert model.networks or name == "flow-matching"
+    few = {"labels": LABELS[:3]} if num_classes else {}
+    samples, latents = model.sample(3).numpy(), model.encode(IMAGES[:3], **few)
+    if name.startswith("flow") and name != "flow-matching":
+        back = model.decode(latents, few.get("labels"))
+        np.testing.assert_array_equal(np.round(back * 255), IMAGES[:3])
+    model.save(tmp_path / "own.keras")
+    np.testing.assert_array_equal(tfgen.load(tmp_path / "own.keras").sample(3), samples)
+    sampler = tfgen.load(export.publish(model, tmp_path, "own"))
+    np.testing.assert_allclose(sampler.sample(3), samples, atol=1e-5)
 
 
 # --- the training flag --------------------------------------------------------------------
