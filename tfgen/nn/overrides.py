@@ -5,6 +5,8 @@ Those of Keras's Adam are in `tfgen.nn.cpu.Adam`.
 
 import contextlib
 import copy
+import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -147,3 +149,47 @@ def copy_onnx_graphs_alone() -> None:
         return duplicate
 
     tf2onnx.graph.Graph.__deepcopy__ = copy_alone
+
+
+@contextlib.contextmanager
+def onnx_graphs_in_place() -> Iterator[None]:
+    """A context in which tf2onnx optimizes a graph itself, not a copy for each optimization.
+
+    The copies take long. Without them, an optimization that fails ends the conversion. tf2onnx
+    reads only whether the environment has this variable.
+    """
+    name = "TF2ONNX_CATCH_ERRORS"
+    before = os.environ.get(name)
+    os.environ[name] = "FALSE"
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        os.environ.update({} if before is None else {name: before})
+
+
+@contextlib.contextmanager
+def onnx_failures() -> Iterator[list[tuple[str, str, str]]]:
+    """A context that collects the operations that tf2onnx cannot convert, which it only logs.
+
+    Yields:
+        A list that grows in the context: name of the node, TensorFlow's name of the operation, and
+        the reason.
+    """
+    failures: list[tuple[str, str, str]] = []
+
+    def collect(record: logging.LogRecord) -> bool:
+        match record.args:
+            case (str(node), str(operation)):  # "Tensorflow op [%s: %s] is not supported"
+                failures.append((node, operation, "not in ONNX"))
+            case (str(node), _, str(summary)) if record.exc_info:  # "Failed to convert node …"
+                operation = summary.partition("OP=")[2].partition("\n")[0]
+                failures.append((node, operation, str(record.exc_info[1])))
+        return True
+
+    logger = logging.getLogger("tf2onnx.tfonnx")
+    logger.addFilter(collect)
+    try:
+        yield failures
+    finally:
+        logger.removeFilter(collect)

@@ -4,7 +4,8 @@ By default it is `decode`: images of latents. The latents of a seed need integer
 neither converter has, as does any other signature with seeds.
 """
 
-import os
+import functools
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -77,9 +78,22 @@ def convert(sampler: ImageModel | Sampler, file_format: str, signature: str = DE
     if isinstance(fault, TfgenError):  # a signal ended the conversion
         raise fault
     if content is None:
-        reason = " ".join(str(fault).split())[:300]
+        kind = "" if isinstance(fault, ValueError) else f"{type(fault).__name__}: "
+        reason = kind + " ".join(str(fault).split())[:300]
         raise WorkError(f"{signature} cannot be converted to {file_format}: {reason}") from fault
     return Converted(content, tensors)
+
+
+def _blame(node: str, operation: str, why: str) -> str:
+    """Says which operation could not be converted, and what to do.
+
+    Args:
+        node: the operation's name in the graph, which begins with those of the functions around it.
+        operation: what TensorFlow calls the operation.
+        why: the converter's reason.
+    """
+    name = re.sub("^((Stateful)?PartitionedCall/)+", "", node.partition("@")[0])
+    return f"{operation} ({name}): {why}; compute it from other operations"
 
 
 def _unshare_functions(path: Path) -> None:
@@ -113,7 +127,17 @@ def _unshare_functions(path: Path) -> None:
 def _to_litert(folder: Path, signature: str) -> bytes:
     # Without further settings, only the operations are allowed that every LiteRT runtime has.
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[signature])
-    return converter.convert()
+    try:
+        return converter.convert()
+    except Exception as error:
+        # Such as: loc(callsite(fused["Erf:", "Erf@__inference_decode"] at …)): 'tf.Erf' op is …
+        pattern = r"""loc\([^"]*"\w*:", "([^"]*)"[^']*'tf\.(\w+)' op ([^<]*)"""
+        if (match := re.search(pattern, str(error))) is None:
+            raise
+        node, operation, why = match.groups()
+        lacks = "neither a custom op nor a flex op" in why
+        why = "not in LiteRT, or not in this form" if lacks else f"it {why.strip()}"
+        raise ValueError(_blame(node, operation, why)) from error
 
 
 def _to_onnx(folder: Path, signature: str) -> bytes:
@@ -121,9 +145,6 @@ def _to_onnx(folder: Path, signature: str) -> bytes:
     import tf2onnx
     from tf2onnx.handler import tf_op
 
-    # Two thirds of the time would go to copies: of all for each optimization, lest it fails, and of
-    # all around each loop.
-    os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
     overrides.copy_onnx_graphs_alone()
     loaded = tf.saved_model.load(str(folder))  # has the variables, so it must stay in scope
     function = loaded.signatures[signature]
@@ -135,9 +156,24 @@ def _to_onnx(folder: Path, signature: str) -> bytes:
     # Broadcasts shapes, which TFP's distributions do with shapes of the same rank.
     shapes = tf_op("BroadcastArgs", onnx_op="Max")
     shapes.register_compat_handler(lambda *_, **__: None, 12)
-    model, _ = tf2onnx.convert.from_function(
-        tf.function(call, autograph=False), list(specs.values())
+    convert_call = functools.partial(
+        tf2onnx.convert.from_function, tf.function(call, autograph=False), list(specs.values())
     )
-    # tf2onnx keeps operations that it does not know, which only this check finds.
-    onnx.checker.check_model(model)
+    with overrides.onnx_failures() as failures:
+        try:
+            with overrides.onnx_graphs_in_place():
+                model, _ = convert_call()
+        except TfgenError:
+            raise
+        except Exception as error:
+            if failures:
+                raise ValueError(_blame(*failures[0])) from error
+            # An optimization failed, such as one that moves a transpose behind a slice by a loop's
+            # index. With copies of the graph, tf2onnx goes on without it.
+            model, _ = convert_call()
+    try:
+        # tf2onnx keeps operations that it does not know, which only this check finds.
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise ValueError(_blame(*failures[0]) if failures else str(error)) from error
     return model.SerializeToString()
