@@ -66,7 +66,10 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
       probability of bytes, which is also given in bits/dim. By default, a density but `"latent"` is
       of bytes, unless the preprocessing binarizes them.
     - further signatures of the export: `{**super().signatures(), "name": …}`. Public methods
-      compute with the EMA weights by `apply_averaged`.
+      compute with the EMA weights by `apply_averaged`. A graph that is traced in it keeps these
+      weights.
+    - `preview` and `pictures`: what a run shows. By default they draw 64 images after each epoch,
+      too many for a slow sampler.
 
     A conditional model gets labels. `sample`, `decode`, `encode` and `log_prob` take integers
     `[B]`; `one_hot` turns them into `[B, K]`, which is what `unpack` and the methods above give to
