@@ -117,24 +117,24 @@ class EvaluateOptions(DataSetOptions, ModelOptions):
 def main(options: EvaluateOptions) -> None:
     """Evaluate a run, a version or images, write the result and print it."""
     import_quietly(
-        "tensorflow_probability", "tfgen.evaluation.evaluate", "tfgen.evaluation.subject"
+        "tensorflow_probability", "tfgen.evaluation.evaluate", "tfgen.evaluation.sources"
     )
     from tfgen.evaluation import evaluate as evaluation
     from tfgen.evaluation.own_network import choose_extractor
     from tfgen.system.status import status
 
     console = Console()
-    subject, dataset = open_both(options, console)
-    out = destination(subject, options)
-    if options.likelihood and subject.no_model:
-        print_line(console, f"no likelihood, samples only: {subject.no_model}")
+    source, dataset = open_both(options, console)
+    out = destination(source, options)
+    if options.likelihood and source.no_model:
+        print_line(console, f"no likelihood, samples only: {source.no_model}")
     # Not in a version's folder: a version with an unknown file is broken.
-    hidden = Path(f".{subject.path.parent.name}-{subject.path.name}")
-    partial_path = hidden if subject.kind == "version" else out
+    hidden = Path(f".{source.path.parent.name}-{source.path.name}")
+    partial_path = hidden if source.kind == "version" else out
     request = EvaluationRequest(
         **{field.name: getattr(options, field.name) for field in fields(EvaluationRequest)}
     )
-    job, network = evaluation.Job(subject, dataset, request, partial_path, console), None
+    job, network = evaluation.Job(source, dataset, request, partial_path, console), None
     if options.samples:
         with status("opening the network for features"):
             network = choose_extractor(
@@ -150,20 +150,20 @@ def main(options: EvaluateOptions) -> None:
     result = evaluation.merge(read_result(out), result)
     write_result(out, result)
     written, picture = [out], out.with_name(f"{out.stem}-nearest.png")
-    is_of_run = subject.kind == "run" and out == RunFolder(subject.path).evaluation
+    is_of_run = source.kind == "run" and out == RunFolder(source.path).evaluation
     if is_of_run:
-        picture = subject.path / "figures" / "nearest.png"
+        picture = source.path / "figures" / "nearest.png"
         written += write_to_versions(result, options.saved_models)
     for path in job.partial_files:
         path.unlink(missing_ok=True)
     tables = compare([read_evaluation(str(out), options.saved_models)])
     if options.samples and (is_of_run or any(is_copied(row.group) for row in tables[0].rows)):
         if out.name == versions.MANIFEST:  # a version may not hold further files
-            picture = Path(f"{subject.path.parent.name}-{subject.path.name}-nearest.png")
+            picture = Path(f"{source.path.parent.name}-{source.path.name}-nearest.png")
         write_nearest(result, picture)
         written.append(picture)
     show(tables)
-    lines = describe_samples(result) + suggest_classifier(dataset, subject, options, network)
+    lines = describe_samples(result) + suggest_classifier(dataset, source, options, network)
     for line in [*lines, *(f"written to {path}" for path in written)]:
         print_line(console, line)
 
@@ -179,7 +179,7 @@ def open_both(options: EvaluateOptions, console: Console) -> tuple[Any, Any]:
         UsageError: the request is wrong.
         WorkError: what is evaluated is damaged.
     """
-    from tfgen.evaluation.subject import open_subject
+    from tfgen.evaluation.sources import open_source
     from tfgen.system.status import status
 
     what = options.what
@@ -197,17 +197,17 @@ def open_both(options: EvaluateOptions, console: Console) -> tuple[Any, Any]:
             "for the model, run the command in another folder"
         )
     with status(f"opening {what}"):
-        subject = open_subject(artifact, options.weights, options.sampling)
-    if subject.kind == "run":
-        say_missing_best(subject.path, options.weights, subject.weights)
-    destination(subject, options)  # refuses a wrong one before the data set is loaded
-    if not options.samples and subject.density is None:
-        reason = subject.no_model or f"{subject.title} has no likelihood"
+        source = open_source(artifact, options.weights, options.sampling)
+    if source.kind == "run":
+        say_missing_best(source.path, options.weights, source.weights)
+    destination(source, options)  # refuses a wrong one before the data set is loaded
+    if not options.samples and source.density is None:
+        reason = source.no_model or f"{source.title} has no likelihood"
         raise UsageError(f"{reason}; leave out --no-samples")
     with status("loading the data set"):
-        dataset = open_data_set(options, subject.training, subject.title)
-    subject.check_images(dataset, options.split)
-    return subject, dataset
+        dataset = open_data_set(options, source.training, source.title)
+    source.check_images(dataset, options.split)
+    return source, dataset
 
 
 def open_images(artifact: Artifact, options: EvaluateOptions, console: Console) -> tuple[Any, Any]:
@@ -218,7 +218,7 @@ def open_images(artifact: Artifact, options: EvaluateOptions, console: Console) 
         WorkError: a shard is missing, or the manifest of the shards is damaged.
     """
     from tfgen.data.pictures import find_files
-    from tfgen.evaluation import shards, subject
+    from tfgen.evaluation import shards, sources
     from tfgen.evaluation.job import phase
     from tfgen.system.status import status
 
@@ -244,7 +244,7 @@ def open_images(artifact: Artifact, options: EvaluateOptions, console: Console) 
     else:
         shape = dataset.image_shape
         with phase(console, "reading images", len(files)) as advance:
-            images = subject.open_images(path, files, shape, most, options.seed, advance)
+            images = sources.open_images(path, files, shape, most, options.seed, advance)
         available, lines = images.n or 0, describe_reading(images)
     for line in lines:
         print_line(console, line)
@@ -260,7 +260,7 @@ def describe_reading(images: Any) -> list[str]:
     """Which images were read, resized and skipped.
 
     Args:
-        images: the subject of an evaluation.
+        images: the source of an evaluation.
     """
     reading, n = images.reading, len(images.images)
     lines = []
@@ -276,28 +276,28 @@ def describe_reading(images: Any) -> list[str]:
 # ------------------------------------------------------------------------------------------------
 
 
-def destination(subject: Any, options: EvaluateOptions) -> Path:
+def destination(source: Any, options: EvaluateOptions) -> Path:
     """The file that the result is written to.
 
     The default is evaluation.json of a run, or the manifest of a version. For a shipped version, an
     archive and images, it is a file in the current folder.
 
     Args:
-        subject: what is evaluated.
+        source: what is evaluated.
         options: `what` and `out` are read.
 
     Raises:
         UsageError: the file cannot be written, or is not a place for an evaluation.
     """
-    is_version, manifest = subject.kind == "version", Path(subject.path / versions.MANIFEST)
+    is_version, manifest = source.kind == "version", Path(source.path / versions.MANIFEST)
     out, is_archive = options.out, Path(options.what).is_file()
-    has_own = is_version and not is_archive and subject.path.name != str(versions.SHIPPED)
+    has_own = is_version and not is_archive and source.path.name != str(versions.SHIPPED)
     if has_own if out is None else is_version and out.resolve() == manifest.resolve():
         return manifest
-    if out is None and subject.kind == "run":
-        out = RunFolder(subject.path).evaluation
+    if out is None and source.kind == "run":
+        out = RunFolder(source.path).evaluation
     elif out is None:
-        name = f"{subject.path.parent.name}-{subject.path.name}" if is_version else subject.title
+        name = f"{source.path.parent.name}-{source.path.name}" if is_version else source.title
         out = Path(f"{name}-evaluation.json")
     elif out.name in (versions.MANIFEST, "config.json"):
         raise UsageError(
@@ -364,7 +364,7 @@ def describe_samples(result: dict[str, Any]) -> list[str]:
 
 
 def suggest_classifier(
-    dataset: Any, subject: Any, options: EvaluateOptions, network: Any
+    dataset: Any, source: Any, options: EvaluateOptions, network: Any
 ) -> list[str]:
     """How to train a classifier, if there is none and the random network judged labelled images."""
     from tfgen.evaluation.classifier import find_classifier, plain_dataset
@@ -375,7 +375,7 @@ def suggest_classifier(
     if not is_random or find_classifier(name, options.saved_models):
         return []
     words = ["tfgen-train", "classifier", "--dataset", name]
-    if folder := options.data_dir or subject.training.get("options", {}).get("data_dir"):
+    if folder := options.data_dir or source.training.get("options", {}).get("data_dir"):
         words += ["--data-dir", str(folder)]
     if options.saved_models != SAVED_MODELS:
         words += ["--saved-models", str(options.saved_models)]

@@ -17,7 +17,7 @@ from tfgen.errors import UsageError, size_text
 from tfgen.evaluation.classifier import FeatureClassifier, open_classifier
 from tfgen.evaluation.metrics import sample_metrics
 from tfgen.evaluation.monitoring import REFERENCE, SAMPLES, SampleComparison, TrainingWatch
-from tfgen.evaluation.subject import as_bytes
+from tfgen.evaluation.sources import as_bytes
 from tfgen.models.generative import SAMPLE_DISTANCE, GenerativeModel
 from tfgen.sampling import batches, check_image_bytes, request_labels, request_seeds
 from tfgen.training.reports import write_samples
@@ -95,13 +95,12 @@ class SampleGrid(_OfSamples):
 
 
 class Evaluate(_OfSamples):
-    """Adds FID and the other metrics of samples to the logs of an epoch.
+    """Adds the metrics of samples, such as FID, to the logs of an epoch.
 
-    These are `fid`, `kid` with its standard error `kid_error`, `precision`, `recall`, `density`,
-    `coverage`, and, if there are at least as many samples as classes, `modes`, `modes_kl` and
-    `class_entropy`, as `tfgen-evaluate` computes them. `History` and the progress bar have them
-    too. Callbacks get the logs in the order of the list, so whatever uses the metrics comes after
-    this callback.
+    They are those of `samples` in an evaluation of `tfgen-evaluate`, under the same keys;
+    `tfgen.evaluation.metrics` declares them. `History` and the progress bar have them too.
+    Callbacks get the logs in the order of the list, so whatever uses the metrics comes after this
+    callback.
 
     The metrics are computed at the end of the first epoch, and after every n-th one.
 

@@ -29,7 +29,7 @@ SUBMODULES: dict[str, tuple[str, ...]] = {
         *(f"likelihood.{name}" for name in ("Bounds", "LatentVariables", "AncestralLatents")),
         *(f"likelihood.{name}" for name in ("dequantized_log_prob", "bits_per_dim")),
         "likelihood.active_units",
-        "subject.density_of",
+        "sources.density_of",
         "features.Extractor",
         "own_network.choose_extractor",
         "metrics.sample_metrics",

@@ -52,7 +52,7 @@ def test_a_run_is_judged(evaluate: Any, judged: Trained, classifier: Path, capfd
     assert 0 <= result["floor"]["fid"] < result["ceiling"]["fid"]
     assert 0 <= result["classifier"].pop("accuracy") <= 1
     version = Version("classifier-tiny", 2, classifier)
-    assert result["classifier"] == FeatureClassifier(version).describe()
+    assert result["classifier"] == FeatureClassifier(version).identity()
     # Without images a second: 40 samples are one batch.
     cost = {"seconds_an_epoch", "seconds", "epochs", "parameters", "peak_mib", "processor", "cores"}
     assert result["cost"].keys() - {"instruction_set"} == cost  # ARM has none that is known

@@ -16,7 +16,7 @@ from tfgen.data import Dataset, Split
 from tfgen.evaluation import evaluate
 from tfgen.evaluation.evaluate import Job, measure_likelihood
 from tfgen.evaluation.job import EvaluationRequest
-from tfgen.evaluation.subject import LatentDensity, Subject, density_of
+from tfgen.evaluation.sources import LatentDensity, SampleSource, density_of
 from tfgen.models.preprocessing import Pixels
 from tfgen.random import SeedNoise, image_seeds
 
@@ -27,7 +27,7 @@ IMAGES, LABELS = make_images(N), np.arange(N) % 3
 def likelihood(model: Toy, folder: Path, **request: Any) -> dict[str, Any] | None:
     split = Split(IMAGES, LABELS)
     dataset = Dataset("tiny", "1.0.0", split, split, split, 3, "fingerprint")
-    subject = Subject(
+    source = SampleSource(
         title="a toy",
         path=folder,
         kind="run",
@@ -37,7 +37,7 @@ def likelihood(model: Toy, folder: Path, **request: Any) -> dict[str, Any] | Non
         density=density_of(model),
     )
     console = Console(file=io.StringIO())
-    job = Job(subject, dataset, EvaluationRequest(**request), folder / "e.json", console)
+    job = Job(source, dataset, EvaluationRequest(**request), folder / "e.json", console)
     return measure_likelihood(job)
 
 

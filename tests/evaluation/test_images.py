@@ -8,7 +8,7 @@ from PIL import Image
 from tests.conftest import make_images
 from tests.told import fails
 from tfgen.data.pictures import find_files
-from tfgen.evaluation.subject import Subject, open_images
+from tfgen.evaluation.sources import SampleSource, open_images
 
 SHAPE = (6, 6, 1)
 
@@ -20,7 +20,9 @@ def write(folder: Path, images: np.ndarray) -> Path:
     return folder
 
 
-def read(path: Path, most: int = 100, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> Subject:
+def read(
+    path: Path, most: int = 100, seed: int = 0, shape: tuple[int, ...] = SHAPE
+) -> SampleSource:
     return open_images(path, find_files([path]), shape, most, seed)
 
 

@@ -64,7 +64,7 @@ def test_many_modes_are_counted_on_samples_of_their_own() -> None:
         dataset=SimpleNamespace(image_shape=(28, 28, 3)),
         request=SimpleNamespace(seed=7),
         console=Console(file=io.StringIO()),
-        subject=SimpleNamespace(samples=samples),
+        source=SimpleNamespace(samples=samples),
     )
     classifier = SimpleNamespace(
         num_modes=lambda shape: 10 ** shape[-1],

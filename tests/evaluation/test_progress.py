@@ -10,15 +10,15 @@ from rich.console import Console
 from tfgen.data import Dataset, Split
 from tfgen.evaluation.evaluate import Job
 from tfgen.evaluation.job import EvaluationRequest
-from tfgen.evaluation.subject import Subject
+from tfgen.evaluation.sources import SampleSource
 
 
 def job(folder: Path, n: int = 10) -> Job:
     split = Split(np.zeros((20, 2, 2, 1), np.uint8))
     dataset = Dataset("d", "1.0.0", split, split, split, None, "f")
-    subject = Subject("t", folder, "run", "0", (2, 2, 1))
+    source = SampleSource("t", folder, "run", "0", (2, 2, 1))
     console = Console(file=io.StringIO())
-    return Job(subject, dataset, EvaluationRequest(n=n), folder / "e.json", console)
+    return Job(source, dataset, EvaluationRequest(n=n), folder / "e.json", console)
 
 
 def test_an_interrupted_estimate_continues(tmp_path: Path) -> None:

@@ -4,11 +4,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 import tfgen
+from tests.evaluation.evaluations import named
+from tfgen.callbacks import Evaluate
+from tfgen.data import Dataset, Split
+from tfgen.evaluation import metrics
 from tfgen.evaluation.classifier import FeatureClassifier, open_classifier
-from tfgen.evaluation.evaluate import copies, noise
-from tfgen.evaluation.metrics import sample_metrics
+from tfgen.evaluation.compare import compare
+from tfgen.evaluation.evaluate import Job, copies, evaluate, noise
+from tfgen.evaluation.features import RandomNetwork
+from tfgen.evaluation.job import EvaluationRequest
+from tfgen.evaluation.metrics import HIGHER, METRICS, Metric, sample_metrics
+from tfgen.evaluation.sources import SampleSource
+from tfgen.serving.models import shown_version
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +63,38 @@ def test_copies_are_found(mnist: tfgen.data.Dataset) -> None:
         (i, 100) for i in range(50)
     }
     assert fresh["distance_of_held_out"] == copied["distance_of_held_out"]
+
+
+def test_what_is_declared_is_measured_compared_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spread(samples: np.ndarray, real: np.ndarray) -> float:
+        return samples.std() / real.std()
+
+    declared = Metric("samples", "spread", "Spread", "spread of features", HIGHER, spread)
+    monkeypatch.setattr(metrics, "METRICS", (*METRICS, declared))
+    images = noise(900, (3, 3, 1)).repeat(2, 1).repeat(2, 2)
+    splits = [Split(images[start : start + 300]) for start in (0, 300, 600)]
+    dataset, results = Dataset("tiny", "1.0.0", *splits, None, "fingerprint"), {}
+    for name, samples in (("model", images[300:600]), ("noise", noise(300, (6, 6, 1)))):
+        source = SampleSource(name, Path(name), "images", name, (6, 6, 1), images=samples)
+        job = Job(source, dataset, EvaluationRequest(), Path("e.json"), Console(quiet=True))
+        results[name] = evaluate(job, RandomNetwork(300)) | {"cost": {}}
+    real = results["noise"]["floor"]["spread"]
+    assert results["model"]["samples"]["spread"] == real
+    (table,) = compare([named(name, result) for name, result in results.items()])
+    cells = {row.name: row.cells["Spread"] for row in table.rows}
+    assert [name for name, cell in cells.items() if cell.is_best] == ["noise"]
+    assert cells["real images"].mean == real < cells["uniform noise"].mean
+    shown = shown_version(1, False, {"evaluation": results["model"]})["evaluation"][-1]
+    caption, text = "spread of features (higher is better)", metrics.format_number(real, 3)
+    assert shown == {"name": "Spread", "caption": caption, "value": text, "real": text}
+    classifier = tfgen.Classifier(image_shape=(6, 6, 1), num_classes=3, channels=2, units=6)
+    callback = Evaluate(images[:64], n=64, classifier=classifier)
+    callback.set_model(tfgen.VAE(image_shape=(6, 6, 1), latent_dim=2, hidden=(4,)))
+    assert callback.metrics()["spread"] > 0
+
+
+def test_the_page_and_the_callbacks_have_no_list_of_metrics() -> None:
+    folder = Path(tfgen.__file__).parent
+    for path in (folder / "serving" / "page" / "compare.js", folder / "callbacks.py"):
+        text = path.read_text(encoding="utf-8")
+        assert len([m.key for m in METRICS if m.estimate and m.key in text.lower()]) < 2, path

@@ -21,7 +21,7 @@ from tfgen.evaluation.evaluate import Job, evaluate
 from tfgen.evaluation.features import Extractor, ImageFeatures
 from tfgen.evaluation.job import EvaluationRequest
 from tfgen.evaluation.modes import captured_modes
-from tfgen.evaluation.subject import Subject, open_images
+from tfgen.evaluation.sources import SampleSource, open_images
 from tfgen.publishing.sampling_job import SamplingJob, shard_request, write_shard
 
 N, HELD_OUT, CLASSES = 70, 40, 3
@@ -41,7 +41,7 @@ class ExtractorDouble(Extractor):
         self.batches: list[int] = []
         self._weights = np.random.default_rng(1).normal(size=(HEIGHT * WIDTH, 5))
 
-    def describe(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         return {"name": self.name, "sha256": "0", "features": 5}
 
     def check_images(self, shape: tuple[int, ...]) -> None:
@@ -90,13 +90,13 @@ def dataset() -> Dataset:
     return Dataset("noise", "1.0.0", *splits, num_classes=CLASSES, fingerprint="f")
 
 
-def judge(subject: Any, dataset: Dataset) -> dict[str, Any]:
-    request = EvaluationRequest(n=subject.n)
+def judge(source: Any, dataset: Dataset) -> dict[str, Any]:
+    request = EvaluationRequest(n=source.n)
     console = Console(file=io.StringIO())
-    return evaluate(Job(subject, dataset, request, Path("e.json"), console), ExtractorDouble())
+    return evaluate(Job(source, dataset, request, Path("e.json"), console), ExtractorDouble())
 
 
-def open_folder(folder: Path, most: int = HELD_OUT, seed: int = 0) -> Subject:
+def open_folder(folder: Path, most: int = HELD_OUT, seed: int = 0) -> SampleSource:
     return shards.open_shards(folder, shards.find_shards(folder), most, seed)
 
 

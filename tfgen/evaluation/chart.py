@@ -79,8 +79,7 @@ def _draw_panels(part: Any, table: Table) -> None:
     all_axes, lines = part.subplots(1, len(panels), sharey=True, squeeze=False)[0], []
     for axes, metric in zip(all_axes, panels, strict=True):
         _draw_bars(axes, statistics[metric], groups)
-        better = {1: " (higher is better)", -1: " (lower is better)"}.get(metric.better, "")
-        axes.set(title=metric.name, xlabel=f"{metric.sentence}{better}")
+        axes.set(title=metric.name, xlabel=_wrap(metric.caption, 40))
         if cell := real.get(metric.heading):
             lines.append(axes.axvline(cell.mean, color=REAL_COLOUR, linestyle=":", linewidth=1))
     if lines:

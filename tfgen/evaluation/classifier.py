@@ -52,7 +52,7 @@ class FeatureClassifier(Extractor):
         outputs = self._call(np.zeros((1, *self._image_shape), np.uint8))
         self._units, self._classes = (output.shape[1] for output in outputs)
 
-    def describe(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """Name, version, and one hash of all files; and whether validation images were trained on.
 
         Metrics compare only if this hash is equal. A model has no version, and the hash of its

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfgen.evaluation import reading
+from tfgen.evaluation import metrics, reading
 from tfgen.evaluation.job import LEAST_RANKED
-from tfgen.evaluation.metrics import METRICS, Metric, format_number
+from tfgen.evaluation.metrics import Metric, format_number
 from tfgen.evaluation.reading import Evaluation, Group
 
 # The parts of an evaluation whose metrics are the columns of each table.
@@ -104,7 +104,7 @@ def compare(evaluations: Sequence[Evaluation]) -> list[Table]:
 
 
 def _columns(part: str) -> list[Metric]:
-    return [metric for metric in METRICS if metric.part in TABLES[part]]
+    return [metric for metric in metrics.METRICS if metric.part in TABLES[part]]
 
 
 def _tables(models: Mapping[str, Group], part: str) -> list[Table]:

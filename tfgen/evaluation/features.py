@@ -64,7 +64,7 @@ class Extractor(abc.ABC):
     needs_covariance = True
 
     @abc.abstractmethod
-    def describe(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """Name, and a hash of all that decides the features; metrics compare only if it is equal.
 
         For JSON; the hash is under `sha256`.
@@ -153,7 +153,7 @@ class RandomNetwork(Extractor):
         self._kernels, self._projection = draw_weights(min(FEATURES, max(1, n // PER_FEATURE)))
         self._function = tf.function(self._compute, reduce_retracing=True)
 
-    def describe(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """Name, number of features, and the hash of the weights and of what is computed of them."""
         digest = hashlib.sha256(_COMPUTATION)
         for weights in (*self._kernels, self._projection):

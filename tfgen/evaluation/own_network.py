@@ -78,7 +78,7 @@ class OwnNetwork(Extractor):
         self._range: Range = value_range or "0,255"
         self._files_sha256 = sha256
 
-    def describe(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """Name, input and hash; the hash is of the files and of the range."""
         text = json.dumps([self._files_sha256, self._range])
         return {

@@ -1,5 +1,6 @@
 """Evaluate shards of `tfgen-sample`, which are read once, a batch at a time."""
 
+import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -8,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from tfgen.data.shards import Manifest, read_manifest, read_shards
+from tfgen.errors import UsageError
 from tfgen.evaluation.distances import RunningMoments, frechet_distance, moments
 from tfgen.evaluation.features import Extractor, ImageFeatures
 from tfgen.evaluation.job import Advance, silent
 from tfgen.evaluation.metrics import class_metrics
 from tfgen.evaluation.modes import counted_modes
-from tfgen.evaluation.subject import Subject, drawn, title
+from tfgen.evaluation.sources import SampleSource, drawn, title
 
 # Images that are decoded, and of which features are extracted, at once.
 BATCH = 500
@@ -32,7 +34,7 @@ def find_shards(folder: Path) -> Manifest:
     return manifest
 
 
-def open_shards(folder: Path, manifest: Manifest, most: int, seed: int) -> Subject:
+def open_shards(folder: Path, manifest: Manifest, most: int, seed: int) -> SampleSource:
     """Open a folder of shards for evaluation; reads no shard.
 
     If there are more than `most` images, the metrics that need single images use a random subset of
@@ -46,7 +48,7 @@ def open_shards(folder: Path, manifest: Manifest, most: int, seed: int) -> Subje
     """
     request = manifest.request
     shards = json.dumps([shard.to_json() for shard in manifest.shards], sort_keys=True)
-    return Subject(
+    return SampleSource(
         title=title(folder),
         path=folder,
         kind="images",
@@ -63,7 +65,7 @@ class ShardSummary:
     """What is computed of all images of a folder, in memory that does not depend on their number.
 
     Args:
-        subject: the folder.
+        source: the folder.
         extractor: of features.
 
     Attributes:
@@ -75,17 +77,17 @@ class ShardSummary:
         agreeing: images whose class is their label; None where this has no meaning.
     """
 
-    def __init__(self, subject: Subject, extractor: Extractor):
-        assert subject.indices is not None
-        shape, n = subject.image_shape, len(subject.indices)
+    def __init__(self, source: SampleSource, extractor: Extractor):
+        assert source.indices is not None
+        shape, n = source.image_shape, len(source.indices)
         dimensions, num_modes = extractor.dimensions(shape), extractor.num_modes(shape)
-        self._subject, self._indices, self._extractor = subject, subject.indices, extractor
+        self._source, self._indices, self._extractor = source, source.indices, extractor
         self.images = np.empty((n, *shape), np.uint8)
         self.features = np.empty((n, dimensions), np.float32)
         self.classes = np.empty(n, np.int64) if num_modes else None
         self.moments = RunningMoments(dimensions)
         self.histogram = np.zeros(num_modes, np.int64)
-        has_same_classes = num_modes and num_modes == subject.num_classes
+        has_same_classes = num_modes and num_modes == source.num_classes
         self.agreeing = 0 if has_same_classes else None
 
     def read(self, advance: Advance = silent) -> None:
@@ -98,7 +100,7 @@ class ShardSummary:
             WorkError: a shard is missing or damaged.
         """
         start = 0
-        for batch in read_shards(self._subject.path, BATCH):
+        for batch in read_shards(self._source.path, BATCH):
             stop = start + len(batch.images)
             computed = self._extractor.extract(batch.images)
             self.moments.add(computed.features)
@@ -132,7 +134,7 @@ class ShardSummary:
         """
         n = self.moments.n
         metrics: dict[str, Any] = {"n": n}
-        if min(n, len(reference)) > reference.shape[1]:
+        with contextlib.suppress(UsageError):  # too few images for the covariance
             metrics["fid"] = frechet_distance(self.moments.moments(), moments(reference))
         if 0 < len(self.histogram) <= n:
             metrics |= class_metrics(counted_modes(self.histogram))

@@ -131,12 +131,12 @@ def _with_ema_weights(model: Any, function: Callable[..., Any]) -> Callable[...,
     return with_ema_weights
 
 
-# --- the subject
+# --- a source of samples
 # ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Subject:
+class SampleSource:
     """A sampler or images to evaluate, with what is known of their training.
 
     Attributes:
@@ -275,9 +275,9 @@ def as_bytes(pixels: np.ndarray, title: str) -> np.ndarray:
     return np.round(255 * pixels).astype(np.uint8)
 
 
-def open_subject(
+def open_source(
     artifact: Artifact, weights: str = "best", sampling: Mapping[str, Any] | None = None
-) -> Subject:
+) -> SampleSource:
     """Open a run or a published version to evaluate it.
 
     Args:
@@ -316,7 +316,7 @@ def open_subject(
         evaluation = sampler.manifest.get("evaluation") or {}
         cost = training.get("cost") or evaluation.get("cost", {})
     shape = sampler.signature("sample").outputs["images"].shape[1:]
-    return Subject(
+    return SampleSource(
         title=title,
         path=path,
         kind="run" if artifact.version is None else "version",
@@ -348,7 +348,7 @@ def open_images(
     most: int,
     seed: int,
     advance: Advance = silent,
-) -> Subject:
+) -> SampleSource:
     """Open a folder of pictures or an NPZ file for evaluation.
 
     Of more than `most` images, that many are drawn at random; they keep their order.
@@ -381,7 +381,7 @@ def open_images(
     digest = hashlib.sha256(f"{images.shape};".encode())
     digest.update(np.ascontiguousarray(images).data)
     reading = {"available": available, "resized": resized, "rule": RULE, "skipped": len(skipped)}
-    return Subject(
+    return SampleSource(
         title=title(path),
         path=path,
         kind="images",
