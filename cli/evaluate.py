@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from tfgen.errors import UsageError, size_text
-from tfgen.evaluation.compare import compare, decode_picture, is_copied
+from tfgen.evaluation.compare import compare, copied_images, decode_picture
 from tfgen.evaluation.job import DEFAULT_N, EvaluationRequest
 from tfgen.evaluation.reading import read_evaluation
 from tfgen.publishing import versions
@@ -157,7 +157,7 @@ def main(options: EvaluateOptions) -> None:
     for path in job.partial_files:
         path.unlink(missing_ok=True)
     tables = compare([read_evaluation(str(out), options.saved_models)])
-    if options.samples and (is_of_run or any(is_copied(row.group) for row in tables[0].rows)):
+    if options.samples and (is_of_run or any(copied_images(row.group) for row in tables[0].rows)):
         if out.name == versions.MANIFEST:  # a version may not hold further files
             picture = Path(f"{source.path.parent.name}-{source.path.name}-nearest.png")
         write_nearest(result, picture)

@@ -15,20 +15,20 @@ from tfgen.evaluation.features import FEATURES, PER_FEATURE, RandomNetwork
 SAMPLES, REFERENCE = 500, 2000
 # The colours of an image are averaged over this many parts of each side, or fewer.
 _PARTS = (4, 2, 1)
-# Features that differ less than by this differ by rounding alone.
+# Smaller differences of features are rounding errors.
 _ALIKE_IMAGES = 1e-6
-# A diversity below this share of that of the best epoch, in so many epochs in a row, is lost; it is
-# back above a larger share. Samples that were all alike at the best epoch had none to lose.
+# Diversity is lost after 2 epochs below 50 % of the best epoch's, recovered above 75 %. If the best
+# epoch's samples were all alike, there is none to lose.
 _LOST, _LOST_EPOCHS, _BACK = 0.5, 2, 0.75
-# Samples that are less diverse than this in so many epochs in a row have never become diverse.
+# Samples are alike below this diversity; after 20 such epochs they have never become diverse.
 _ALIKE, _ALIKE_EPOCHS = 0.1, 20
 # Epochs over which the scores of a discriminator are added up.
 _SCORE_EPOCHS = 5
-# The share of what a discriminator learned that holds for the training images alone: above the
-# first value it has learned them by heart, below the second one no longer.
+# A discriminator knows the training images by heart if this share of what it learned holds for them
+# alone; below the second share, no longer.
 _BY_HEART, _NOT_BY_HEART = 0.8, 0.6
-# The scores of samples in training and in validation differ by at most this share of what separates
-# samples from training images; else batch normalization or dropout changes the scores too much.
+# Scores of samples in training and in validation may differ by this share of what separates samples
+# from training images. Beyond it, batch normalization or dropout changes the scores too much.
 _SCORE_MISMATCH = 0.5
 _SCORES = ("real_score", "fake_score", "val_real_score", "val_fake_score")
 
