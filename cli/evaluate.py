@@ -3,21 +3,20 @@
 import contextlib
 import json
 import shlex
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 from rich.console import Console
 
 from tfgen.errors import UsageError, size_text
 from tfgen.evaluation.compare import compare, copied_images, decode_picture
-from tfgen.evaluation.job import DEFAULT_N, EvaluationRequest
+from tfgen.evaluation.job import DEFAULT_N, EvaluationRequest, Range
 from tfgen.evaluation.reading import read_evaluation
 from tfgen.publishing import versions
 from tfgen.publishing.artifacts import Artifact, identify
 from tfgen.settings.fields import option
-from tfgen.settings.training import MAX_SEED
 from tfgen.system.quiet import import_quietly
 from tfgen.system.terminal import count_noun, print_line
 from tfgen.training.folder import RunFolder
@@ -28,12 +27,9 @@ from ._flags import argument
 from ._samplers import ModelOptions
 from .compare import show
 
-# Pixels of black and white that a network of the user's own may take.
-RANGES = ("0,1", "-1,1", "0,255")
-
 
 @dataclass(frozen=True)
-class EvaluateOptions(DataSetOptions, ModelOptions):
+class EvaluateOptions(EvaluationRequest, DataSetOptions, ModelOptions):
     """The arguments of `tfgen-evaluate`."""
 
     what: str = argument(
@@ -41,34 +37,8 @@ class EvaluateOptions(DataSetOptions, ModelOptions):
         "run directory, published name, archive, folder of a version, of pictures or of shards, or "
         "NPZ file of images",
     )
-    split: Literal["test", "validation"] = option(
-        EvaluationRequest.split, "held-out images to compare with"
-    )
-    n: int | None = option(
-        EvaluationRequest.n,
-        "number of samples, and of held-out images "
-        f"(default: the size of the split, at most {DEFAULT_N})",
-        minimum=2,
-    )
-    importance_samples: int = option(
-        EvaluationRequest.importance_samples,
-        "importance samples per image, for a model with latent variables",
-        minimum=1,
-    )
-    dequantizations: int = option(
-        EvaluationRequest.dequantizations,
-        "dequantization draws per image, for a model of dequantized bytes",
-        minimum=1,
-    )
     samples: bool = option(True, "judge samples")
     likelihood: bool = option(True, "estimate the likelihood")
-    seed: int = option(
-        EvaluationRequest.seed,
-        "seed for samples, random subsets of images, binarization, dequantization and importance "
-        "samples",
-        minimum=0,
-        maximum=MAX_SEED,
-    )
     features: str | None = option(
         None,
         "where features come from: classifier, random (a fixed random network), or the path of a "
@@ -102,10 +72,9 @@ class EvaluateOptions(DataSetOptions, ModelOptions):
             raise UsageError(f"--classifier and --features {self.features} exclude each other")
         if self.features_range and self.features in (None, "classifier", "random"):
             raise UsageError("--features-range is for a network of your own; pass --features PATH")
-        if self.features_range not in (None, *RANGES):
-            raise UsageError(
-                f"--features-range {self.features_range} is unknown; use {' or '.join(RANGES)}"
-            )
+        if self.features_range not in (None, *get_args(Range)):
+            known = " or ".join(get_args(Range))
+            raise UsageError(f"--features-range {self.features_range} is unknown; use {known}")
 
 
 @command(
@@ -131,10 +100,7 @@ def main(options: EvaluateOptions) -> None:
     # Not in a version's folder: a version with an unknown file is broken.
     hidden = Path(f".{source.path.parent.name}-{source.path.name}")
     partial_path = hidden if source.kind == "version" else out
-    request = EvaluationRequest(
-        **{field.name: getattr(options, field.name) for field in fields(EvaluationRequest)}
-    )
-    job, network = evaluation.Job(source, dataset, request, partial_path, console), None
+    job, network = evaluation.Job(source, dataset, options, partial_path, console), None
     if options.samples:
         with status("opening the network for features"):
             network = choose_extractor(
@@ -149,21 +115,23 @@ def main(options: EvaluateOptions) -> None:
     # Read only now: another evaluation may have ended in the meantime.
     result = evaluation.merge(read_result(out), result)
     write_result(out, result)
-    written, picture = [out], out.with_name(f"{out.stem}-nearest.png")
+    written = [out]
     is_of_run = source.kind == "run" and out == RunFolder(source.path).evaluation
     if is_of_run:
-        picture = source.path / "figures" / "nearest.png"
         written += write_to_versions(result, options.saved_models)
     for path in job.partial_files:
         path.unlink(missing_ok=True)
     tables = compare([read_evaluation(str(out), options.saved_models)])
     if options.samples and (is_of_run or any(copied_images(row.group) for row in tables[0].rows)):
-        if out.name == versions.MANIFEST:  # a version may not hold further files
+        picture = out.with_name(f"{out.stem}-nearest.png")
+        if is_of_run:
+            picture = source.path / "figures" / "nearest.png"
+        elif out.name == versions.MANIFEST:  # a version may not hold further files
             picture = Path(f"{source.path.parent.name}-{source.path.name}-nearest.png")
         write_nearest(result, picture)
         written.append(picture)
     show(tables)
-    lines = describe_samples(result) + suggest_classifier(dataset, source, options, network)
+    lines = sample_notes(result) + suggest_classifier(dataset, source, options, network)
     for line in [*lines, *(f"written to {path}" for path in written)]:
         print_line(console, line)
 
@@ -245,7 +213,7 @@ def open_images(artifact: Artifact, options: EvaluateOptions, console: Console) 
         shape = dataset.image_shape
         with phase(console, "reading images", len(files)) as advance:
             images = sources.open_images(path, files, shape, most, options.seed, advance)
-        available, lines = images.n or 0, describe_reading(images)
+        available, lines = images.n or 0, reading_notes(images)
     for line in lines:
         print_line(console, line)
     if options.n is not None and min(available, held_out) < options.n:
@@ -256,14 +224,9 @@ def open_images(artifact: Artifact, options: EvaluateOptions, console: Console) 
     return images, dataset
 
 
-def describe_reading(images: Any) -> list[str]:
-    """Which images were read, resized and skipped.
-
-    Args:
-        images: the source of an evaluation.
-    """
-    reading, n = images.reading, len(images.images)
-    lines = []
+def reading_notes(images: Any) -> list[str]:
+    """Which images of a `SampleSource` were read, resized and skipped."""
+    reading, n, lines = images.reading, len(images.images), []
     if n < reading["available"] - reading["skipped"]:
         lines.append(f"{n} of {reading['available']} images, drawn at random")
     if reading["resized"]:
@@ -347,17 +310,15 @@ def write_nearest(result: dict[str, Any], path: Path) -> None:
     save_figure(grid_figure(pixels, title, rows), path)
 
 
-def describe_samples(result: dict[str, Any]) -> list[str]:
+def sample_notes(result: dict[str, Any]) -> list[str]:
     """Notes on the metrics of samples, one per line; none without samples."""
     if "samples" not in result:
         return []
-    copies, lines = result["samples"]["copies"], []
-    if "fid" not in result["samples"]:
-        lines.append(f"no FID: n = {result['n']} images are too few for so many features")
-    if "floor_images" in result:
-        lines.append(f"real images: as many {result['floor_images']} images")
+    copies = result["samples"]["copies"]
+    few = f"no FID: n = {result['n']} images are too few for so many features"
     return [
-        *lines,
+        *[few] * ("fid" not in result["samples"]),
+        *[f"real images: as many {result.get('floor_images')} images"] * ("floor_images" in result),
         f"median distance to the nearest training image: {copies['distance']:.2f}, of held-out "
         f"images {copies['distance_of_held_out']:.2f}",
     ]

@@ -9,11 +9,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from tfgen.settings.fields import Config, option
+from tfgen.settings.training import MAX_SEED
+
 if TYPE_CHECKING:
     from rich.console import Console
 
 # Called with the number of images that were just finished.
 Advance: TypeAlias = Callable[[int], None]
+# Pixels that a network for features takes: the values of black and of white.
+Range: TypeAlias = Literal["0,1", "-1,1", "0,255"]
 # Samples by default: as many as MNIST has test images.
 DEFAULT_N = 10_000
 # With fewer images, samples are not ranked: the random network lacks features, and metrics of noise
@@ -26,23 +31,29 @@ def silent(images: int) -> None:
 
 
 @dataclass(frozen=True)
-class EvaluationRequest:
-    """How a model is evaluated.
+class EvaluationRequest(Config):
+    """How a model is evaluated; each field is also a flag of `tfgen-evaluate`."""
 
-    Attributes:
-        split: the held-out images that samples and likelihood are measured by.
-        n: number of samples, and of held-out images; None: the size of the split, at most
-            `DEFAULT_N`.
-        seed: of samples, binarization, dequantization and importance samples.
-        importance_samples: per image, of a model with latent variables.
-        dequantizations: draws per image, of a model of dequantized bytes.
-    """
-
-    split: Literal["test", "validation"] = "test"
-    n: int | None = None
-    seed: int = 0
-    importance_samples: int = 500
-    dequantizations: int = 8
+    split: Literal["test", "validation"] = option("test", "held-out images to compare with")
+    n: int | None = option(
+        None,
+        "number of samples, and of held-out images "
+        f"(default: the size of the split, at most {DEFAULT_N})",
+        minimum=2,
+    )
+    importance_samples: int = option(
+        500, "importance samples per image, for a model with latent variables", minimum=1
+    )
+    dequantizations: int = option(
+        8, "dequantization draws per image, for a model of dequantized bytes", minimum=1
+    )
+    seed: int = option(
+        0,
+        "seed for samples, random subsets of images, binarization, dequantization and importance "
+        "samples",
+        minimum=0,
+        maximum=MAX_SEED,
+    )
 
 
 @contextlib.contextmanager

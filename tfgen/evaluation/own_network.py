@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +16,7 @@ from tfgen.data.pictures import resize, to_array, to_picture
 from tfgen.errors import UsageError, WorkError
 from tfgen.evaluation.classifier import FeatureClassifier, find_classifier, open_classifier
 from tfgen.evaluation.features import Extractor, ImageFeatures, RandomNetwork
+from tfgen.evaluation.job import Range
 from tfgen.models.base import ImageModel
 from tfgen.publishing import inspection
 from tfgen.publishing.artifacts import kind_at
@@ -24,8 +25,6 @@ from tfgen.publishing.operations import ALLOWED, LOCAL
 from tfgen.publishing.versions import Version, hash_files
 from tfgen.system.atomic import file_sha256
 
-# Pixels that a network takes: the values of black and of white.
-Range = Literal["0,1", "-1,1", "0,255"]
 # Factor and summand that bring bytes to a range.
 _SCALES = {"0,1": (1 / 255, 0), "-1,1": (2 / 255, -1), "0,255": (1, 0)}
 
