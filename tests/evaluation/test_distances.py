@@ -5,13 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tfgen.evaluation.distances import (
-    Moments,
-    RunningMoments,
-    fid,
-    frechet_distance,
-    kid,
-)
+from tfgen.evaluation.distances import Moments, RunningMoments, fid, frechet_distance, kid
 
 
 def random_covariance(rng: np.random.Generator, size: int) -> np.ndarray:

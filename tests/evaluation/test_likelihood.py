@@ -10,11 +10,7 @@ import tensorflow_probability as tfp
 
 from tfgen.errors import WorkError
 from tfgen.evaluation.distances import mean
-from tfgen.evaluation.likelihood import (
-    LatentVariables,
-    active_units,
-    dequantized_log_prob,
-)
+from tfgen.evaluation.likelihood import LatentVariables, active_units, dequantized_log_prob
 
 tfd: Any = tfp.distributions
 

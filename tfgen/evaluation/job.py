@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from tfgen.errors import UsageError, size_text
 from tfgen.settings.fields import Config, option
 from tfgen.settings.training import MAX_SEED
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from tfgen.data import Dataset
 
 # Called with the number of images that were just finished.
 Advance: TypeAlias = Callable[[int], None]
@@ -54,6 +57,32 @@ class EvaluationRequest(Config):
         minimum=0,
         maximum=MAX_SEED,
     )
+
+
+def check_data_set(
+    dataset: "Dataset", split: str, title: str, shape: tuple[int, ...], num_classes: int
+) -> None:
+    """Refuse a data set that does not suit a model.
+
+    Args:
+        dataset: to measure the model by.
+        split: whose images and labels are used.
+        title: what messages call the model.
+        shape: height, width and channels of its images.
+        num_classes: of a conditional model; 0 of an unconditional one.
+
+    Raises:
+        UsageError: images have another shape, or labels are missing or out of range.
+    """
+    labels, fault = getattr(dataset, split).labels, ""
+    if tuple(dataset.image_shape) != shape:
+        size, wrong = size_text(shape), size_text(dataset.image_shape)
+        fault = f"the images of {title} are {size}, but those of {dataset.name} are {wrong}"
+    elif num_classes and (labels is None or labels.max() >= num_classes):
+        available = "no labels" if labels is None else f"labels up to {labels.max()}"
+        fault = f"{title} has {num_classes} classes, {dataset.name} has {available}"
+    if fault:
+        raise UsageError(f"{fault}; name the data set of its training with --dataset")
 
 
 @contextlib.contextmanager

@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from tfgen import random
 from tfgen.data import Dataset, Split, pictures
-from tfgen.errors import UsageError, WorkError, size_text
-from tfgen.evaluation.job import Advance, silent
+from tfgen.errors import UsageError, WorkError
+from tfgen.evaluation.job import Advance, check_data_set, silent
 from tfgen.evaluation.likelihood import PAIRS, AncestralLatents, Bounds, LatentVariables
 from tfgen.models.generative import BYTES
 from tfgen.nn import cpu
@@ -205,25 +205,14 @@ class SampleSource:
         """Refuse a data set that does not suit the model.
 
         Raises:
-            UsageError: images have another shape, the split was trained on, or a conditional
-                model's labels are missing or out of range.
+            UsageError: the split was trained on, or see `check_data_set`.
         """
         if split == "validation" and self._has_seen_validation(dataset):
             raise UsageError(
                 f"{self.title} was trained on the validation images (--train-on all), so it cannot "
                 "be judged by them; leave out --split validation"
             )
-        labels, fault = getattr(dataset, split).labels, ""
-        if tuple(dataset.image_shape) != self.image_shape:
-            size, wrong = size_text(self.image_shape), size_text(dataset.image_shape)
-            fault = (
-                f"the images of {self.title} are {size}, but those of {dataset.name} are {wrong}"
-            )
-        elif self.num_classes and (labels is None or labels.max() >= self.num_classes):
-            available = "no labels" if labels is None else f"labels up to {labels.max()}"
-            fault = f"{self.title} has {self.num_classes} classes, {dataset.name} has {available}"
-        if fault:
-            raise UsageError(f"{fault}; name the data set of its training with --dataset")
+        check_data_set(dataset, split, self.title, self.image_shape, self.num_classes)
 
     def samples(
         self, n: int, seed: int, labels: np.ndarray | None = None, advance: Advance = silent
@@ -298,7 +287,7 @@ def open_source(
         training = RunFolder(path).read_config() | {"model": model.config.to_json()}
         options = training["options"]
         title = f"{training['family']} {options['preset']}, seed {options['seed']}"
-        cost, sha256 = RunFolder(path).read_cost(), export.weights_sha256(model)
+        cost, sha256 = RunFolder(path).read_cost(), None
     else:
         sampler = Sampler(artifact.version)
         if not sampler.has_signature("sample"):
@@ -307,14 +296,13 @@ def open_source(
             model = exported_model(path)
         except UsageError as error:
             reason = str(error)
-        training, weights = sampler.training, str(sampler.manifest.get("weights"))
-        title, sha256 = sampler.title, sampler.manifest.get("weights_sha256")
-        # An older manifest has none; the rebuilt model lacks the count of steps.
-        if sha256 is None and model is not None:
-            sha256 = export.weights_sha256(model)
+        manifest, training, title = sampler.manifest, sampler.training, sampler.title
+        weights, sha256 = str(manifest.get("weights")), manifest.get("weights_sha256")
         # Versions of earlier releases have only what the evaluation of the run wrote.
-        evaluation = sampler.manifest.get("evaluation") or {}
-        cost = training.get("cost") or evaluation.get("cost", {})
+        cost = training.get("cost") or (manifest.get("evaluation") or {}).get("cost", {})
+    # An older manifest has none; the rebuilt model lacks the count of steps.
+    if sha256 is None and model is not None:
+        sha256 = export.weights_sha256(model)
     shape = sampler.signature("sample").outputs["images"].shape[1:]
     return SampleSource(
         title=title,
