@@ -186,14 +186,14 @@ def open_images(artifact: Artifact, options: EvaluateOptions, console: Console) 
         WorkError: a shard is missing, or the manifest of the shards is damaged.
     """
     from tfgen.data.pictures import find_files
-    from tfgen.evaluation import shards, sources
+    from tfgen.evaluation import sources
     from tfgen.evaluation.job import phase
     from tfgen.system.status import status
 
     what, path = options.what, artifact.path
     if not options.samples:
         raise UsageError(f"{what} holds images, which have no likelihood; leave out --no-samples")
-    manifest = shards.find_shards(path) if artifact.kind == "shards" else None
+    manifest = sources.find_shards(path) if artifact.kind == "shards" else None
     files = [] if manifest else find_files([path])
     if not manifest and options.dataset is None:
         raise UsageError(
@@ -205,7 +205,7 @@ def open_images(artifact: Artifact, options: EvaluateOptions, console: Console) 
     held_out = len(getattr(dataset, options.split))
     most = min(options.n or DEFAULT_N, held_out)
     if manifest is not None:
-        images = shards.open_shards(path, manifest, most, options.seed)
+        images = sources.open_shards(path, manifest, most, options.seed)
         images.check_images(dataset, options.split)
         available, number = manifest.request.n, count_noun(manifest.request.num_shards, "shard")
         lines = [f"{what}: {count_noun(available, 'image')} in {number}"]

@@ -94,7 +94,7 @@ def test_shards_know_what_their_model_was_trained_on(
     vae: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     from tfgen.data import load
-    from tfgen.evaluation.shards import find_shards, open_shards
+    from tfgen.evaluation.sources import find_shards, open_shards
 
     folder = str(tmp_path / "shards")
     words = [str(vae / "run"), "--n", "8", "--shard-size", "8", "--out", folder]

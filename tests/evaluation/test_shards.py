@@ -15,7 +15,7 @@ from tfgen.data import Dataset, Split
 from tfgen.data.pictures import find_files
 from tfgen.data.shards import MANIFEST, read_shards
 from tfgen.errors import UsageError, WorkError
-from tfgen.evaluation import shards
+from tfgen.evaluation import sources
 from tfgen.evaluation.distances import fid
 from tfgen.evaluation.evaluate import Job, evaluate
 from tfgen.evaluation.features import Extractor, ImageFeatures
@@ -97,7 +97,7 @@ def judge(source: Any, dataset: Dataset) -> dict[str, Any]:
 
 
 def open_folder(folder: Path, most: int = HELD_OUT, seed: int = 0) -> SampleSource:
-    return shards.open_shards(folder, shards.find_shards(folder), most, seed)
+    return sources.open_shards(folder, sources.find_shards(folder), most, seed)
 
 
 @pytest.mark.parametrize("pixels", ["png", "raw"])
@@ -137,7 +137,7 @@ def test_the_images_are_a_function_of_the_seed(tmp_path: Path) -> None:
     folder = write(tmp_path)
     images, subsets = read_all(folder), []
     for seed in (0, 0, 1):
-        summary = shards.ShardSummary(open_folder(folder, 15, seed), ExtractorDouble())
+        summary = sources.ShardSummary(open_folder(folder, 15, seed), ExtractorDouble())
         summary.read()
         subsets.append(summary.images)
         rows = [np.flatnonzero((images == image).all((1, 2, 3)))[0] for image in summary.images]
@@ -152,7 +152,7 @@ def test_never_more_than_a_batch_is_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write(tmp_path, 1000, shard_size=100)
-    monkeypatch.setattr(shards, "BATCH", 30)
+    monkeypatch.setattr(sources, "READ_AT_ONCE", 30)
     alive: list[weakref.ref[np.ndarray]] = []
     most = 0
 
@@ -163,9 +163,9 @@ def test_never_more_than_a_batch_is_in_memory(
             yield batch
             most = max(most, sum(reference() is not None for reference in alive))
 
-    monkeypatch.setattr(shards, "read_shards", counted)
+    monkeypatch.setattr(sources, "read_shards", counted)
     extractor, steps = ExtractorDouble(), []
-    summary = shards.ShardSummary(open_folder(folder, 25), extractor)
+    summary = sources.ShardSummary(open_folder(folder, 25), extractor)
     summary.read(steps.append)
     assert extractor.batches == steps == [30, 30, 30, 10] * 10
     assert most <= 2

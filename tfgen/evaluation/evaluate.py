@@ -26,8 +26,7 @@ from tfgen.evaluation.likelihood import active_units, bits_per_dim, dequantized_
 from tfgen.evaluation.metrics import sample_metrics
 from tfgen.evaluation.modes import captured_modes, expected_modes
 from tfgen.evaluation.reading import FORMAT, UNDECIDING_OPTIONS
-from tfgen.evaluation.shards import ShardSummary
-from tfgen.evaluation.sources import LatentDensity, LogDensity, SampleSource
+from tfgen.evaluation.sources import LatentDensity, LogDensity, SampleSource, ShardSummary
 from tfgen.figures import image_grid, png_bytes
 from tfgen.random import image_seeds
 from tfgen.sampling import batches
@@ -42,8 +41,6 @@ PICTURED, NEAREST = 64, 8
 _FEW, _MANY = 16, 250
 # An estimate of the likelihood takes many evaluations of a network, so it is of fewer images.
 MAX_ESTIMATES = 1000
-# Seconds between two writes of intermediate values.
-_WRITE_EVERY = 15.0
 # With more modes than these, modes are counted on samples of their own, so many per mode (Lin et
 # al. 2018).
 MANY_MODES, SAMPLES_PER_MODE = 100, 26
@@ -120,23 +117,14 @@ class Job:
             stored = np.load(path, allow_pickle=False)
             values = stored["values"] if str(stored["key"]) == key else values
 
-        def write() -> float:
-            # On a full disk the estimate continues, without a file.
-            with contextlib.suppress(OSError):
-                write_arrays(path, {"key": np.array(key), "values": values})
-            return time.monotonic()
-
-        written = time.monotonic()
-        try:
-            with phase(self.console, name.replace("_", " "), self.n) as advance:
-                for part in batches(self.n, batch):
-                    if np.isnan(values[part]).any():
-                        values[part] = estimate(part)
-                    if time.monotonic() - written > _WRITE_EVERY:
-                        written = write()
-                    advance(part.stop - part.start)
-        finally:
-            write()
+        with phase(self.console, name.replace("_", " "), self.n) as advance:
+            for part in batches(self.n, batch):
+                if np.isnan(values[part]).any():
+                    values[part] = estimate(part)
+                    # On a full disk the estimate continues, without a file.
+                    with contextlib.suppress(OSError):
+                        write_arrays(path, {"key": np.array(key), "values": values})
+                advance(part.stop - part.start)
         return values
 
 
