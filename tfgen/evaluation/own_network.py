@@ -119,12 +119,11 @@ def _image_shape(
     Raises:
         UsageError: it does not compute a vector for each image.
     """
-    shapes = [tf.TensorShape(tensor.shape) for tensor in (*inputs, *outputs)]
-    if len(inputs) == len(outputs) == 1 and (shapes[0].rank, shapes[1].rank) == (4, 2):
-        batch, *shape = shapes[0].as_list()
+    taken, computed = ([tf.TensorShape(t.shape) for t in tensors] for tensors in (inputs, outputs))
+    if [shape.rank for shape in (*taken, *computed)] == [4, 2] and len(taken) == 1:
+        batch, *shape = taken[0].as_list()
         if batch is None and shape[2] in (None, 1, 3):
             return tuple(shape)
-    taken, computed = shapes[: len(inputs)], shapes[len(inputs) :]
     raise UsageError(
         f"{path} computes {' and '.join(map(str, computed)) or 'nothing'} from "
         f"{' and '.join(map(str, taken)) or 'nothing'}; it must declare one input, (None, height, "
