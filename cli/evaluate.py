@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -17,11 +16,13 @@ from tfgen.evaluation.reading import read_evaluation
 from tfgen.publishing import versions
 from tfgen.publishing.artifacts import Artifact, identify
 from tfgen.settings.fields import option
+from tfgen.system.atomic import write_bytes
 from tfgen.system.quiet import import_quietly
+from tfgen.system.status import status
 from tfgen.system.terminal import count_noun, print_line
 from tfgen.training.folder import RunFolder
 
-from ._command import SAVED_MODELS, check_output, command, describe_skipped, say_missing_best
+from ._command import check_output, command, describe_skipped, say_missing_best
 from ._data_sets import DataSetOptions, open_data_set
 from ._flags import argument
 from ._samplers import ModelOptions
@@ -90,7 +91,6 @@ def main(options: EvaluateOptions) -> None:
     )
     from tfgen.evaluation import evaluate as evaluation
     from tfgen.evaluation.own_network import choose_extractor
-    from tfgen.system.status import status
 
     console = Console()
     source, dataset = open_both(options, console)
@@ -131,8 +131,7 @@ def main(options: EvaluateOptions) -> None:
         write_nearest(result, picture)
         written.append(picture)
     show(tables)
-    lines = sample_notes(result) + suggest_classifier(dataset, source, options, network)
-    for line in [*lines, *(f"written to {path}" for path in written)]:
+    for line in [*sample_notes(result), *(f"written to {path}" for path in written)]:
         print_line(console, line)
 
 
@@ -148,7 +147,6 @@ def open_both(options: EvaluateOptions, console: Console) -> tuple[Any, Any]:
         WorkError: what is evaluated is damaged.
     """
     from tfgen.evaluation.sources import open_source
-    from tfgen.system.status import status
 
     what = options.what
     artifact = identify(what, options.saved_models, options.version)
@@ -188,7 +186,6 @@ def open_images(artifact: Artifact, options: EvaluateOptions, console: Console) 
     from tfgen.data.pictures import find_files
     from tfgen.evaluation import sources
     from tfgen.evaluation.job import phase
-    from tfgen.system.status import status
 
     what, path = options.what, artifact.path
     if not options.samples:
@@ -280,8 +277,6 @@ def read_result(out: Path) -> dict[str, Any]:
 
 def write_result(out: Path, result: dict[str, Any]) -> None:
     """Write an evaluation, whole or not at all."""
-    from tfgen.system.atomic import write_bytes
-
     if out.name == versions.MANIFEST:
         versions.write_evaluation(out.parent, result)
     else:
@@ -322,25 +317,6 @@ def sample_notes(result: dict[str, Any]) -> list[str]:
         f"median distance to the nearest training image: {copies['distance']:.2f}, of held-out "
         f"images {copies['distance_of_held_out']:.2f}",
     ]
-
-
-def suggest_classifier(
-    dataset: Any, source: Any, options: EvaluateOptions, network: Any
-) -> list[str]:
-    """How to train a classifier, if there is none and the random network judged labelled images."""
-    from tfgen.evaluation.classifier import find_classifier, plain_dataset
-    from tfgen.evaluation.features import RandomNetwork
-
-    name = plain_dataset(dataset.name)
-    is_random = isinstance(network, RandomNetwork) and dataset.test.labels is not None
-    if not is_random or find_classifier(name, options.saved_models):
-        return []
-    words = ["tfgen-train", "classifier", "--dataset", name]
-    if folder := options.data_dir or source.training.get("options", {}).get("data_dir"):
-        words += ["--data-dir", str(folder)]
-    if options.saved_models != SAVED_MODELS:
-        words += ["--saved-models", str(options.saved_models)]
-    return [f"a classifier of its {dataset.num_classes} classes judges better: {shlex.join(words)}"]
 
 
 if __name__ == "__main__":

@@ -128,26 +128,15 @@ def find_data_set(
     if not options.nearest and (options.against or not options.test_images):
         return None, []
     try:
-        return open_suitable(sampler, options), []
+        with status("loading the data set"):
+            dataset = open_data_set(options, sampler.training, sampler.title)
+        shape = image_shape(sampler, "log_prob")
+        check_data_set(dataset, "test", sampler.title, shape, sampler.num_classes)
     except TfgenError as error:
         if options.nearest or options.false_alarms or options.dataset or options.data_dir:
             raise
         return None, [f"no comparison with test images: {error}"]
-
-
-def open_suitable(sampler: SignatureSampler, options: ScoreOptions) -> "Dataset":
-    """The data set, with images that the model takes and, if it takes labels, with labels.
-
-    Raises:
-        UsageError: the data set is unknown, differs from that of the training, or does not suit
-            the model.
-        WorkError: the data set could not be downloaded.
-    """
-    with status("loading the data set"):
-        dataset = open_data_set(options, sampler.training, sampler.title)
-    shape = image_shape(sampler, "log_prob")
-    check_data_set(dataset, "test", sampler.title, shape, sampler.num_classes)
-    return dataset
+    return dataset, []
 
 
 def test_scores(sampler: SignatureSampler, dataset: "Dataset", options: ScoreOptions) -> np.ndarray:

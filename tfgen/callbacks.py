@@ -108,17 +108,16 @@ class Evaluate(_OfSamples):
         images: held-out images to compare with, `uint8[N, H, W, C]`.
         labels: their classes, `int[N]`, for a class-conditional model: sample i then has the class
             of image i. None: sample i has the class i mod K.
-        n: number of samples, and of images to compare with: the first n.
+        n: number of samples, and of images to compare with: the first n, or all if they are fewer.
         classifier: where the features come from: the name or folder of a published classifier, or
             a `tfgen.Classifier` or `tfgen.Sampler`. None: the shipped classifier of MNIST.
         every: number of epochs from one evaluation to the next.
         seed: of the samples, the same in each epoch.
 
     Raises:
-        UsageError: images are not `uint8`, fewer than n, fewer than the features need, or of a
-            shape that the classifier does not take; there is no such classifier; `every` is less
-            than 1. In `fit`: the model generates no images, or images of another shape; labels are
-            out of range.
+        UsageError: images are not `uint8`, fewer than the features need, or of a shape that the
+            classifier does not take; there is no such classifier; `every` is less than 1. In `fit`:
+            the model generates no images, or images of another shape; labels are out of range.
         WorkError: in `fit`: a pixel of a sample is not finite.
     """
 
@@ -134,14 +133,12 @@ class Evaluate(_OfSamples):
     ):
         images = np.asarray(images)
         super().__init__(every, images)
-        if n > len(images):
-            raise UsageError(f"n = {n} is too large; there are {len(images)} images")
-        self.n, self.seed, shape = n, seed, tuple(images.shape[1:])
+        self.n, self.seed, shape = min(n, len(images)), seed, tuple(images.shape[1:])
         self._classifier = _open_features(classifier)
         self._classifier.check_images(shape)
-        self._classifier.check_count(n, shape)
+        self._classifier.check_count(self.n, shape)
         self._modes = self._classifier.num_modes(shape)
-        self._labels = None if labels is None else np.asarray(labels)[:n]
+        self._labels = None if labels is None else np.asarray(labels)[: self.n]
         self._reference = self._classifier.extract(images[:n])
 
     def set_model(self, model: Any) -> None:

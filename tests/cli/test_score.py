@@ -191,4 +191,4 @@ def test_test_images_must_suit_the_model(
         dataset = Dataset("made", "1.0.0", split, split, split, None, "")
         monkeypatch.setattr(tfgen.data, "load", lambda *args, dataset=dataset: dataset)
         with pytest.raises(UsageError, match=message):
-            score.open_suitable(Sampler(find(name, own_models.folder)), options)
+            score.find_data_set(Sampler(find(name, own_models.folder)), options)

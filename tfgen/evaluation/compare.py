@@ -270,8 +270,10 @@ def _feature_remarks(evaluation: Mapping[str, Any]) -> list[str]:
     accuracy = description.get("accuracy", 1.0)
     remarks = {
         # A network of the user's own is described by the range of its pixels, too.
-        'A fixed random network cannot tell what is shown; see "The random network" in '
-        "docs/judge.md": evaluation.get("features") and "range" not in description,
+        "A fixed random network cannot tell what is shown; for labelled images, train a classifier "
+        'with tfgen-train; see "The random network" in docs/judge.md': bool(
+            evaluation.get("features") and "range" not in description
+        ),
         f"The classifier is weak: its accuracy on the real images is {accuracy:.1%}, so these "
         "metrics say little; compare with --features random": accuracy < WEAK_ACCURACY,
         "The classifier was trained on the validation images, too (--train-on all), which may "

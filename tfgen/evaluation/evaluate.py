@@ -216,19 +216,18 @@ def _evaluate_samples(job: Job, extractor: Extractor) -> tuple[dict[str, Any], f
     num_modes = extractor.num_modes(shape)
     held_out, train = job.held_out, job.source.training_split(job.dataset).images
     floor_split, floor = _floor(job)
-    sets, summary = {"floor": floor, "ceiling": noise(n, shape)}, None
-    if job.source.indices is not None:
-        summary, rate = ShardSummary(job.source, extractor), 0.0
+    sets, features, rate = {"floor": floor, "ceiling": noise(n, shape)}, {}, 0.0
+    summary = None if job.source.indices is None else ShardSummary(job.source, extractor)
+    if summary is not None:
         with phase(job.console, "shards", job.source.reading["available"]) as advance:
             summary.read(advance)
-        samples = summary.images
+        samples, features["samples"] = summary.images, summary.image_features
     else:
         with phase(job.console, "samples", n) as advance:
             samples, rate = job.source.samples(n, job.request.seed, held_out.labels, advance)
         sets = {"samples": samples, **sets}
     with phase(job.console, "features", (1 + len(sets)) * n) as advance:
         reference = extractor.extract(held_out.images, advance)
-        features = {} if summary is None else {"samples": summary.image_features}
         features |= {name: extractor.extract(images, advance) for name, images in sets.items()}
     description = extractor.identity()
     if held_out.labels is not None and reference.classes is not None:
