@@ -14,16 +14,6 @@ from tfgen.publishing import versions
 NONE = Path("none")
 
 
-@pytest.fixture(scope="module")
-def classifier() -> FeatureClassifier:
-    return open_classifier("mnist", None, NONE)
-
-
-@pytest.fixture(scope="module")
-def mnist() -> tfgen.data.Dataset:
-    return tfgen.load_data("mnist")
-
-
 def test_it_classifies_digits(classifier: FeatureClassifier, mnist: tfgen.data.Dataset) -> None:
     outputs = classifier.extract(mnist.test.images[:1000])
     assert outputs.features.shape == (1000, 128)

@@ -4,31 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 import tfgen
+from tests.evaluation.conftest import job, tiny
 from tests.evaluation.evaluations import named
 from tfgen.callbacks import Evaluate
-from tfgen.data import Dataset, Split
 from tfgen.evaluation import metrics
-from tfgen.evaluation.classifier import FeatureClassifier, open_classifier
+from tfgen.evaluation.classifier import FeatureClassifier
 from tfgen.evaluation.compare import compare
-from tfgen.evaluation.evaluate import Job, copies, evaluate, noise
+from tfgen.evaluation.evaluate import copies, evaluate, noise
 from tfgen.evaluation.features import RandomNetwork
-from tfgen.evaluation.job import EvaluationRequest
 from tfgen.evaluation.metrics import HIGHER, METRICS, Metric, sample_metrics
 from tfgen.evaluation.sources import SampleSource
 from tfgen.serving.models import shown_version
-
-
-@pytest.fixture(scope="module")
-def classifier() -> FeatureClassifier:
-    return open_classifier("mnist", None, Path("none"))
-
-
-@pytest.fixture(scope="module")
-def mnist() -> tfgen.data.Dataset:
-    return tfgen.load_data("mnist")
 
 
 def test_real_images_are_between_themselves_and_noise(
@@ -72,12 +60,10 @@ def test_what_is_declared_is_measured_compared_and_shown(monkeypatch: pytest.Mon
     declared = Metric("samples", "spread", "Spread", "spread of features", HIGHER, spread)
     monkeypatch.setattr(metrics, "METRICS", (*METRICS, declared))
     images = noise(900, (3, 3, 1)).repeat(2, 1).repeat(2, 2)
-    splits = [Split(images[start : start + 300]) for start in (0, 300, 600)]
-    dataset, results = Dataset("tiny", "1.0.0", *splits, None, "fingerprint"), {}
+    dataset, results = tiny(images), {}
     for name, samples in (("model", images[300:600]), ("noise", noise(300, (6, 6, 1)))):
         source = SampleSource(name, Path(name), "images", name, (6, 6, 1), images=samples)
-        job = Job(source, dataset, EvaluationRequest(), Path("e.json"), Console(quiet=True))
-        results[name] = evaluate(job, RandomNetwork(300)) | {"cost": {}}
+        results[name] = evaluate(job(source, dataset), RandomNetwork(300)) | {"cost": {}}
     real = results["noise"]["floor"]["spread"]
     assert results["model"]["samples"]["spread"] == real
     (table,) = compare([named(name, result) for name, result in results.items()])

@@ -1,6 +1,5 @@
 """Shards as they are judged: like the same images in one array, and never with all in memory."""
 
-import io
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,18 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
 
+from tests.evaluation.conftest import job, tiny
 from tests.sampler_double import HEIGHT, WIDTH, SamplerDouble
-from tfgen.data import Dataset, Split
+from tfgen.data import Dataset
 from tfgen.data.pictures import find_files
 from tfgen.data.shards import MANIFEST, read_shards
 from tfgen.errors import UsageError, WorkError
 from tfgen.evaluation import sources
 from tfgen.evaluation.distances import fid
-from tfgen.evaluation.evaluate import Job, evaluate
+from tfgen.evaluation.evaluate import evaluate
 from tfgen.evaluation.features import Extractor, ImageFeatures
-from tfgen.evaluation.job import EvaluationRequest
 from tfgen.evaluation.modes import captured_modes
 from tfgen.evaluation.sources import SampleSource, open_images
 from tfgen.publishing.sampling_job import SamplingJob, shard_request, write_shard
@@ -83,17 +81,11 @@ def read_all(folder: Path) -> np.ndarray:
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
     images = np.random.default_rng(2).integers(0, 256, (3 * HELD_OUT, *SHAPE), np.uint8)
-    splits = [
-        Split(images[start : start + HELD_OUT], np.arange(HELD_OUT) % CLASSES)
-        for start in range(0, len(images), HELD_OUT)
-    ]
-    return Dataset("noise", "1.0.0", *splits, num_classes=CLASSES, fingerprint="f")
+    return tiny(images, np.arange(3 * HELD_OUT) % CLASSES)
 
 
 def judge(source: Any, dataset: Dataset) -> dict[str, Any]:
-    request = EvaluationRequest(n=source.n)
-    console = Console(file=io.StringIO())
-    return evaluate(Job(source, dataset, request, Path("e.json"), console), ExtractorDouble())
+    return evaluate(job(source, dataset, n=source.n), ExtractorDouble())
 
 
 def open_folder(folder: Path, most: int = HELD_OUT, seed: int = 0) -> SampleSource:
