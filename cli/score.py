@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # Maximum number of images in the table at the terminal.
 MAX_ROWS = 20
-# Images of a percentile from here on get a warning.
+# Images above this percentile get a warning.
 _TOO_TYPICAL = 99.9
 
 # The columns at the terminal: the heading and the text of a value.

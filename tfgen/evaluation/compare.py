@@ -21,9 +21,9 @@ from tfgen.evaluation.reading import Evaluation, Group
 TABLES = {"samples": ("samples", "modes"), "likelihood": ("likelihood",), "cost": ("cost",)}
 # Rows below the models, by name: the part of an evaluation that has their metrics.
 REFERENCES = {"real images": "floor", "uniform noise": "ceiling"}
-# Samples that look copied, beyond the share of real images, for which a model is not ranked: this
-# share and this number. Of 256 emoji, the difference of two sets of real images has a standard
-# error of about 0.01.
+# A model is not ranked if its share of copies exceeds that of real images by more than this share
+# and by more than this number of images. Between two sets of 256 real emoji, the difference has a
+# standard error of about 0.01.
 MOST_COPIED, MIN_COPIES = 0.05, 5
 # A classifier with a lower accuracy on the real images is weak: its features say little about them.
 WEAK_ACCURACY = 0.9

@@ -41,8 +41,8 @@ PICTURED, NEAREST = 64, 8
 _FEW, _MANY = 16, 250
 # An estimate of the likelihood takes many evaluations of a network, so it is of fewer images.
 MAX_ESTIMATES = 1000
-# With more modes than these, modes are counted on samples of their own, so many per mode (Lin et
-# al. 2018).
+# Above this number of modes, they are counted on extra samples, this many per mode (Lin et al.
+# 2018).
 MANY_MODES, SAMPLES_PER_MODE = 100, 26
 # What two evaluations must share for one to take over parts of the other.
 SHARED = ("format", "weights_sha256", "dataset", "n", "evaluation_seed")

@@ -29,9 +29,9 @@ PER_FEATURE = 4
 # A larger image is reduced to this length of its longer side.
 MAX_SIDE = 64
 _KERNEL, _CHANNELS, _SEED = 3, 3, 0
-# Changes with what is computed of the weights, so that the hash does, too.
+# A part of the hash; it changes when the computation changes.
 _COMPUTATION = b"random network 1"
-# Added to the mean square of a layer, so that an image of one colour is no division by zero.
+# Keeps an image of one colour from a division by zero.
 _EPSILON = 1e-3
 
 

@@ -23,7 +23,7 @@ from tfgen.evaluation.modes import ModeCounts, captured_modes
 if TYPE_CHECKING:
     from tfgen.evaluation.features import ImageFeatures
 
-# With more modes than these, the histogram of the modes is left out.
+# Above this number of modes, the histogram is left out.
 _MAX_HISTOGRAM = 100
 HIGHER, LOWER = 1, -1
 # Takes features of samples, `[N, D]`, and of real images, `[M, D]`. Returns the value, the value
