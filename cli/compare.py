@@ -103,13 +103,12 @@ def write(tables: Sequence[Table], paths: dict[str, Path]) -> list[Path]:
     figure = draw(tables) if ".png" in paths else None
     if list(paths) == [".png"] and figure is None:
         raise UsageError("there is nothing to draw: no evaluation has metrics of samples")
+    values = json.dumps(to_json(tables), indent=1, allow_nan=False, ensure_ascii=False)
+    texts = {".md": markdown(tables), ".json": f"{values}\n"}
     for suffix, path in list(paths.items()):
         path.parent.mkdir(parents=True, exist_ok=True)
-        if suffix == ".md":
-            write_bytes(path, markdown(tables).encode())
-        elif suffix == ".json":
-            text = json.dumps(to_json(tables), indent=1, allow_nan=False, ensure_ascii=False)
-            write_bytes(path, f"{text}\n".encode())
+        if suffix in texts:
+            write_bytes(path, texts[suffix].encode())
         elif figure is None:
             # A figure of an earlier comparison would show other models.
             paths.pop(suffix).unlink(missing_ok=True)

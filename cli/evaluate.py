@@ -2,38 +2,35 @@
 
 import contextlib
 import json
-import shlex
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 from rich.console import Console
 
 from tfgen.errors import UsageError, size_text
-from tfgen.evaluation.compare import compare, decode_picture, is_copied
-from tfgen.evaluation.job import DEFAULT_N, EvaluationRequest
+from tfgen.evaluation.compare import compare, copied_images, decode_picture
+from tfgen.evaluation.job import DEFAULT_N, EvaluationRequest, Range
 from tfgen.evaluation.reading import read_evaluation
 from tfgen.publishing import versions
 from tfgen.publishing.artifacts import Artifact, identify
 from tfgen.settings.fields import option
-from tfgen.settings.training import MAX_SEED
+from tfgen.system.atomic import write_bytes
 from tfgen.system.quiet import import_quietly
+from tfgen.system.status import status
 from tfgen.system.terminal import count_noun, print_line
 from tfgen.training.folder import RunFolder
 
-from ._command import SAVED_MODELS, check_output, command, describe_skipped, say_missing_best
+from ._command import check_output, command, describe_skipped, say_missing_best
 from ._data_sets import DataSetOptions, open_data_set
 from ._flags import argument
 from ._samplers import ModelOptions
 from .compare import show
 
-# Pixels of black and white that a network of the user's own may take.
-RANGES = ("0,1", "-1,1", "0,255")
-
 
 @dataclass(frozen=True)
-class EvaluateOptions(DataSetOptions, ModelOptions):
+class EvaluateOptions(EvaluationRequest, DataSetOptions, ModelOptions):
     """The arguments of `tfgen-evaluate`."""
 
     what: str = argument(
@@ -41,34 +38,8 @@ class EvaluateOptions(DataSetOptions, ModelOptions):
         "run directory, published name, archive, folder of a version, of pictures or of shards, or "
         "NPZ file of images",
     )
-    split: Literal["test", "validation"] = option(
-        EvaluationRequest.split, "held-out images to compare with"
-    )
-    n: int | None = option(
-        EvaluationRequest.n,
-        "number of samples, and of held-out images "
-        f"(default: the size of the split, at most {DEFAULT_N})",
-        minimum=2,
-    )
-    importance_samples: int = option(
-        EvaluationRequest.importance_samples,
-        "importance samples per image, for a model with latent variables",
-        minimum=1,
-    )
-    dequantizations: int = option(
-        EvaluationRequest.dequantizations,
-        "dequantization draws per image, for a model of dequantized bytes",
-        minimum=1,
-    )
     samples: bool = option(True, "judge samples")
     likelihood: bool = option(True, "estimate the likelihood")
-    seed: int = option(
-        EvaluationRequest.seed,
-        "seed for samples, random subsets of images, binarization, dequantization and importance "
-        "samples",
-        minimum=0,
-        maximum=MAX_SEED,
-    )
     features: str | None = option(
         None,
         "where features come from: classifier, random (a fixed random network), or the path of a "
@@ -102,10 +73,9 @@ class EvaluateOptions(DataSetOptions, ModelOptions):
             raise UsageError(f"--classifier and --features {self.features} exclude each other")
         if self.features_range and self.features in (None, "classifier", "random"):
             raise UsageError("--features-range is for a network of your own; pass --features PATH")
-        if self.features_range not in (None, *RANGES):
-            raise UsageError(
-                f"--features-range {self.features_range} is unknown; use {' or '.join(RANGES)}"
-            )
+        if self.features_range not in (None, *get_args(Range)):
+            known = " or ".join(get_args(Range))
+            raise UsageError(f"--features-range {self.features_range} is unknown; use {known}")
 
 
 @command(
@@ -117,24 +87,20 @@ class EvaluateOptions(DataSetOptions, ModelOptions):
 def main(options: EvaluateOptions) -> None:
     """Evaluate a run, a version or images, write the result and print it."""
     import_quietly(
-        "tensorflow_probability", "tfgen.evaluation.evaluate", "tfgen.evaluation.subject"
+        "tensorflow_probability", "tfgen.evaluation.evaluate", "tfgen.evaluation.sources"
     )
     from tfgen.evaluation import evaluate as evaluation
     from tfgen.evaluation.own_network import choose_extractor
-    from tfgen.system.status import status
 
     console = Console()
-    subject, dataset = open_both(options, console)
-    out = destination(subject, options)
-    if options.likelihood and subject.no_model:
-        print_line(console, f"no likelihood, samples only: {subject.no_model}")
+    source, dataset = open_both(options, console)
+    out = destination(source, options)
+    if options.likelihood and source.no_model:
+        print_line(console, f"no likelihood, samples only: {source.no_model}")
     # Not in a version's folder: a version with an unknown file is broken.
-    hidden = Path(f".{subject.path.parent.name}-{subject.path.name}")
-    partial_path = hidden if subject.kind == "version" else out
-    request = EvaluationRequest(
-        **{field.name: getattr(options, field.name) for field in fields(EvaluationRequest)}
-    )
-    job, network = evaluation.Job(subject, dataset, request, partial_path, console), None
+    hidden = Path(f".{source.path.parent.name}-{source.path.name}")
+    partial_path = hidden if source.kind == "version" else out
+    job, network = evaluation.Job(source, dataset, options, partial_path, console), None
     if options.samples:
         with status("opening the network for features"):
             network = choose_extractor(
@@ -149,22 +115,23 @@ def main(options: EvaluateOptions) -> None:
     # Read only now: another evaluation may have ended in the meantime.
     result = evaluation.merge(read_result(out), result)
     write_result(out, result)
-    written, picture = [out], out.with_name(f"{out.stem}-nearest.png")
-    is_of_run = subject.kind == "run" and out == RunFolder(subject.path).evaluation
+    written = [out]
+    is_of_run = source.kind == "run" and out == RunFolder(source.path).evaluation
     if is_of_run:
-        picture = subject.path / "figures" / "nearest.png"
         written += write_to_versions(result, options.saved_models)
     for path in job.partial_files:
         path.unlink(missing_ok=True)
     tables = compare([read_evaluation(str(out), options.saved_models)])
-    if options.samples and (is_of_run or any(is_copied(row.group) for row in tables[0].rows)):
-        if out.name == versions.MANIFEST:  # a version may not hold further files
-            picture = Path(f"{subject.path.parent.name}-{subject.path.name}-nearest.png")
+    if options.samples and (is_of_run or any(copied_images(row.group) for row in tables[0].rows)):
+        picture = out.with_name(f"{out.stem}-nearest.png")
+        if is_of_run:
+            picture = source.path / "figures" / "nearest.png"
+        elif out.name == versions.MANIFEST:  # a version may not hold further files
+            picture = Path(f"{source.path.parent.name}-{source.path.name}-nearest.png")
         write_nearest(result, picture)
         written.append(picture)
     show(tables)
-    lines = describe_samples(result) + suggest_classifier(dataset, subject, options, network)
-    for line in [*lines, *(f"written to {path}" for path in written)]:
+    for line in [*sample_notes(result), *(f"written to {path}" for path in written)]:
         print_line(console, line)
 
 
@@ -179,8 +146,7 @@ def open_both(options: EvaluateOptions, console: Console) -> tuple[Any, Any]:
         UsageError: the request is wrong.
         WorkError: what is evaluated is damaged.
     """
-    from tfgen.evaluation.subject import open_subject
-    from tfgen.system.status import status
+    from tfgen.evaluation.sources import open_source
 
     what = options.what
     artifact = identify(what, options.saved_models, options.version)
@@ -197,17 +163,17 @@ def open_both(options: EvaluateOptions, console: Console) -> tuple[Any, Any]:
             "for the model, run the command in another folder"
         )
     with status(f"opening {what}"):
-        subject = open_subject(artifact, options.weights, options.sampling)
-    if subject.kind == "run":
-        say_missing_best(subject.path, options.weights, subject.weights)
-    destination(subject, options)  # refuses a wrong one before the data set is loaded
-    if not options.samples and subject.density is None:
-        reason = subject.no_model or f"{subject.title} has no likelihood"
+        source = open_source(artifact, options.weights, options.sampling)
+    if source.kind == "run":
+        say_missing_best(source.path, options.weights, source.weights)
+    destination(source, options)  # refuses a wrong one before the data set is loaded
+    if not options.samples and source.density is None:
+        reason = source.no_model or f"{source.title} has no likelihood"
         raise UsageError(f"{reason}; leave out --no-samples")
     with status("loading the data set"):
-        dataset = open_data_set(options, subject.training, subject.title)
-    subject.check_images(dataset, options.split)
-    return subject, dataset
+        dataset = open_data_set(options, source.training, source.title)
+    source.check_images(dataset, options.split)
+    return source, dataset
 
 
 def open_images(artifact: Artifact, options: EvaluateOptions, console: Console) -> tuple[Any, Any]:
@@ -218,14 +184,13 @@ def open_images(artifact: Artifact, options: EvaluateOptions, console: Console) 
         WorkError: a shard is missing, or the manifest of the shards is damaged.
     """
     from tfgen.data.pictures import find_files
-    from tfgen.evaluation import shards, subject
+    from tfgen.evaluation import sources
     from tfgen.evaluation.job import phase
-    from tfgen.system.status import status
 
     what, path = options.what, artifact.path
     if not options.samples:
         raise UsageError(f"{what} holds images, which have no likelihood; leave out --no-samples")
-    manifest = shards.find_shards(path) if artifact.kind == "shards" else None
+    manifest = sources.find_shards(path) if artifact.kind == "shards" else None
     files = [] if manifest else find_files([path])
     if not manifest and options.dataset is None:
         raise UsageError(
@@ -237,15 +202,15 @@ def open_images(artifact: Artifact, options: EvaluateOptions, console: Console) 
     held_out = len(getattr(dataset, options.split))
     most = min(options.n or DEFAULT_N, held_out)
     if manifest is not None:
-        images = shards.open_shards(path, manifest, most, options.seed)
+        images = sources.open_shards(path, manifest, most, options.seed)
         images.check_images(dataset, options.split)
         available, number = manifest.request.n, count_noun(manifest.request.num_shards, "shard")
         lines = [f"{what}: {count_noun(available, 'image')} in {number}"]
     else:
         shape = dataset.image_shape
         with phase(console, "reading images", len(files)) as advance:
-            images = subject.open_images(path, files, shape, most, options.seed, advance)
-        available, lines = images.n or 0, describe_reading(images)
+            images = sources.open_images(path, files, shape, most, options.seed, advance)
+        available, lines = images.n or 0, reading_notes(images)
     for line in lines:
         print_line(console, line)
     if options.n is not None and min(available, held_out) < options.n:
@@ -256,14 +221,9 @@ def open_images(artifact: Artifact, options: EvaluateOptions, console: Console) 
     return images, dataset
 
 
-def describe_reading(images: Any) -> list[str]:
-    """Which images were read, resized and skipped.
-
-    Args:
-        images: the subject of an evaluation.
-    """
-    reading, n = images.reading, len(images.images)
-    lines = []
+def reading_notes(images: Any) -> list[str]:
+    """Which images of a `SampleSource` were read, resized and skipped."""
+    reading, n, lines = images.reading, len(images.images), []
     if n < reading["available"] - reading["skipped"]:
         lines.append(f"{n} of {reading['available']} images, drawn at random")
     if reading["resized"]:
@@ -276,28 +236,28 @@ def describe_reading(images: Any) -> list[str]:
 # ------------------------------------------------------------------------------------------------
 
 
-def destination(subject: Any, options: EvaluateOptions) -> Path:
+def destination(source: Any, options: EvaluateOptions) -> Path:
     """The file that the result is written to.
 
     The default is evaluation.json of a run, or the manifest of a version. For a shipped version, an
     archive and images, it is a file in the current folder.
 
     Args:
-        subject: what is evaluated.
+        source: what is evaluated.
         options: `what` and `out` are read.
 
     Raises:
         UsageError: the file cannot be written, or is not a place for an evaluation.
     """
-    is_version, manifest = subject.kind == "version", Path(subject.path / versions.MANIFEST)
+    is_version, manifest = source.kind == "version", Path(source.path / versions.MANIFEST)
     out, is_archive = options.out, Path(options.what).is_file()
-    has_own = is_version and not is_archive and subject.path.name != str(versions.SHIPPED)
+    has_own = is_version and not is_archive and source.path.name != str(versions.SHIPPED)
     if has_own if out is None else is_version and out.resolve() == manifest.resolve():
         return manifest
-    if out is None and subject.kind == "run":
-        out = RunFolder(subject.path).evaluation
+    if out is None and source.kind == "run":
+        out = RunFolder(source.path).evaluation
     elif out is None:
-        name = f"{subject.path.parent.name}-{subject.path.name}" if is_version else subject.title
+        name = f"{source.path.parent.name}-{source.path.name}" if is_version else source.title
         out = Path(f"{name}-evaluation.json")
     elif out.name in (versions.MANIFEST, "config.json"):
         raise UsageError(
@@ -317,8 +277,6 @@ def read_result(out: Path) -> dict[str, Any]:
 
 def write_result(out: Path, result: dict[str, Any]) -> None:
     """Write an evaluation, whole or not at all."""
-    from tfgen.system.atomic import write_bytes
-
     if out.name == versions.MANIFEST:
         versions.write_evaluation(out.parent, result)
     else:
@@ -347,39 +305,18 @@ def write_nearest(result: dict[str, Any], path: Path) -> None:
     save_figure(grid_figure(pixels, title, rows), path)
 
 
-def describe_samples(result: dict[str, Any]) -> list[str]:
+def sample_notes(result: dict[str, Any]) -> list[str]:
     """Notes on the metrics of samples, one per line; none without samples."""
     if "samples" not in result:
         return []
-    copies, lines = result["samples"]["copies"], []
-    if "fid" not in result["samples"]:
-        lines.append(f"no FID: n = {result['n']} images are too few for so many features")
-    if "floor_images" in result:
-        lines.append(f"real images: as many {result['floor_images']} images")
+    copies = result["samples"]["copies"]
+    few = f"no FID: n = {result['n']} images are too few for so many features"
     return [
-        *lines,
+        *[few] * ("fid" not in result["samples"]),
+        *[f"real images: as many {result.get('floor_images')} images"] * ("floor_images" in result),
         f"median distance to the nearest training image: {copies['distance']:.2f}, of held-out "
         f"images {copies['distance_of_held_out']:.2f}",
     ]
-
-
-def suggest_classifier(
-    dataset: Any, subject: Any, options: EvaluateOptions, network: Any
-) -> list[str]:
-    """How to train a classifier, if there is none and the random network judged labelled images."""
-    from tfgen.evaluation.classifier import find_classifier, plain_dataset
-    from tfgen.evaluation.features import RandomNetwork
-
-    name = plain_dataset(dataset.name)
-    is_random = isinstance(network, RandomNetwork) and dataset.test.labels is not None
-    if not is_random or find_classifier(name, options.saved_models):
-        return []
-    words = ["tfgen-train", "classifier", "--dataset", name]
-    if folder := options.data_dir or subject.training.get("options", {}).get("data_dir"):
-        words += ["--data-dir", str(folder)]
-    if options.saved_models != SAVED_MODELS:
-        words += ["--saved-models", str(options.saved_models)]
-    return [f"a classifier of its {dataset.num_classes} classes judges better: {shlex.join(words)}"]
 
 
 if __name__ == "__main__":

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfgen import __version__, figures
-from tfgen.errors import TfgenError, UsageError, size_text
+from tfgen.errors import TfgenError, UsageError
+from tfgen.evaluation.job import check_data_set
 from tfgen.publishing.signatures import SignatureSampler
-from tfgen.sampling import Arrays, check_labels
+from tfgen.sampling import Arrays
 from tfgen.settings.fields import option
 from tfgen.system.atomic import write_bytes
 from tfgen.system.status import note, status
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 # Maximum number of images in the table at the terminal.
 MAX_ROWS = 20
-# Images of a percentile from here on get a warning.
+# Images above this percentile get a warning.
 _TOO_TYPICAL = 99.9
 
 # The columns at the terminal: the heading and the text of a value.
@@ -52,7 +53,9 @@ class ScoreOptions(ImageOptions, DataSetOptions):
     # Fewer than elsewhere: log p(x) takes long, and progress is by batches.
     batch_size: int = option(50, "images computed at once", minimum=1)
     out: Path | None = option(None, "file to write the scores of all images to, .csv or .npz")
-    test_images: int = option(1000, "most test images to compare with; 0: none", minimum=0)
+    test_images: int = option(
+        1000, "maximum number of test images to compare with; 0 disables it", minimum=0
+    )
     against: Path | None = option(
         None,
         "folder or file of images to compare with in place of the test images; prints AUROC and "
@@ -104,7 +107,7 @@ def main(options: ScoreOptions) -> None:
         notes += compare(arrays, scores, words, options)
     if options.nearest and dataset is not None:
         notes.append(write_nearest(own, arrays, order, dataset))
-    lines = [*describe(arrays, order), describe_likelihood(own.sampler), *notes, *own.lines]
+    lines = [*table_lines(arrays, order), likelihood_line(own.sampler), *notes, *own.lines]
     if options.out is not None:
         write(options.out, arrays, order)
         lines.append(f"written to {options.out}")
@@ -125,34 +128,15 @@ def find_data_set(
     if not options.nearest and (options.against or not options.test_images):
         return None, []
     try:
-        return open_suitable(sampler, options), []
+        with status("loading the data set"):
+            dataset = open_data_set(options, sampler.training, sampler.title)
+        shape = image_shape(sampler, "log_prob")
+        check_data_set(dataset, "test", sampler.title, shape, sampler.num_classes)
     except TfgenError as error:
         if options.nearest or options.false_alarms or options.dataset or options.data_dir:
             raise
         return None, [f"no comparison with test images: {error}"]
-
-
-def open_suitable(sampler: SignatureSampler, options: ScoreOptions) -> "Dataset":
-    """The data set, with images that the model takes and, if it takes labels, with labels.
-
-    Raises:
-        UsageError: the data set is unknown, differs from that of the training, or does not suit
-            the model.
-        WorkError: the data set could not be downloaded.
-    """
-    with status("loading the data set"):
-        dataset = open_data_set(options, sampler.training, sampler.title)
-    shape = image_shape(sampler, "log_prob")
-    if dataset.image_shape != shape:
-        raise UsageError(
-            f"{sampler.title} takes images of {size_text(shape)}, but those of {dataset.name} are "
-            f"{size_text(dataset.image_shape)}; name another data set with --dataset"
-        )
-    if sampler.num_classes:
-        if dataset.test.labels is None:
-            raise UsageError(f"{sampler.title} is conditional, but {dataset.name} has no labels")
-        check_labels(np.asarray(dataset.test.labels), sampler.num_classes)
-    return dataset
+    return dataset, []
 
 
 def test_scores(sampler: SignatureSampler, dataset: "Dataset", options: ScoreOptions) -> np.ndarray:
@@ -275,7 +259,7 @@ def write(path: Path, arrays: Arrays, order: np.ndarray) -> None:
         write_bytes(path, csv_bytes(columns))
 
 
-def describe(arrays: Arrays, order: np.ndarray) -> list[str]:
+def table_lines(arrays: Arrays, order: np.ndarray) -> list[str]:
     """The table at the terminal, whose rows are in that order, then a line on all images."""
     nats, n = arrays["log_prob"], len(order)
     columns = {key: column for key, column in _COLUMNS.items() if key in arrays}
@@ -298,7 +282,7 @@ def describe(arrays: Arrays, order: np.ndarray) -> list[str]:
     return lines
 
 
-def describe_likelihood(sampler: SignatureSampler) -> str:
+def likelihood_line(sampler: SignatureSampler) -> str:
     """The model and the data of the log-likelihood."""
     if "bits_per_dim" in sampler.signature("log_prob").outputs:
         return f"log p(x) of bytes under {sampler.title}"

@@ -17,7 +17,7 @@ import numpy as np
 
 import tfgen
 from tfgen.evaluation.features import Extractor
-from tfgen.evaluation.metrics import sample_metrics
+from tfgen.evaluation.metrics import METRICS, sample_metrics
 from tfgen.evaluation.own_network import choose_extractor
 
 # Standard deviation of the noise, of pixels in 0…255, and of the blur, in pixels.
@@ -27,7 +27,7 @@ BLUR = (0, 0.5, 1, 2, 4)
 CLASSES = (1, 0.8, 0.6, 0.4, 0.2, 0.1)
 HALVES = (0, 0.25, 0.5, 1)
 # Metrics, and whether less of them is worse.
-METRICS = {"fid": 1, "kid": 1, "precision": -1, "recall": -1, "density": -1, "coverage": -1}
+SIGNS = {metric.key: -metric.better for metric in METRICS if metric.estimate}
 
 
 def noisy(images: np.ndarray, deviation: float) -> np.ndarray:
@@ -84,11 +84,11 @@ def tables(data: tfgen.data.Dataset, extractor: Extractor, n: int) -> Iterator[s
     num_modes, reference = extractor.num_modes(shape), extractor.extract(data.test.images[:n])
     for name, levels, images in steps(data, n):
         rows = [sample_metrics(extractor.extract(part), reference, num_modes) for part in images]
-        lines = [f"| {name} | {' | '.join(METRICS)} |", "|---:|" + "---:|" * len(METRICS)]
+        lines = [f"| {name} | {' | '.join(SIGNS)} |", "|---:|" + "---:|" * len(SIGNS)]
         for level, row in zip(levels, rows, strict=True):
-            lines.append(f"| {level} | " + " | ".join(f"{row[key]:.3g}" for key in METRICS) + " |")
+            lines.append(f"| {level} | " + " | ".join(f"{row[key]:.3g}" for key in SIGNS) + " |")
         orders = []
-        for key, sign in METRICS.items():
+        for key, sign in SIGNS.items():
             values = sign * np.array([row[key] for row in rows])
             orders.append(f"{int((np.diff(values) > 0).sum())} of {len(rows) - 1}")
         lines.append(f"| rightly ordered | {' | '.join(orders)} |")
@@ -106,7 +106,7 @@ def main() -> None:
     data = tfgen.load_data(arguments.dataset, arguments.data_dir)
     n = min(arguments.n, len(data.test), len(data.validation))
     extractor = choose_extractor(data.name, n, Path("saved_models"), arguments.features)
-    print(f"{data.name}: {n} images, features of {extractor.describe()}\n", flush=True)
+    print(f"{data.name}: {n} images, features of {extractor.identity()}\n", flush=True)
     for table in tables(data, extractor, n):
         print(table, flush=True)
 

@@ -19,14 +19,13 @@ from tfgen.publishing import versions
 
 SHAPE, LABELS = (6, 6, 1), np.arange(64) % 3
 VAE = {"image_shape": SHAPE, "latent_dim": 2, "hidden": (8,)}
-GAN = {
-    **{"image_shape": SHAPE, "latent_dim": 2, "generator_hidden": (8,)},
-    "discriminator_hidden": (8,),
-}
+HIDDEN = {"generator_hidden": (8,), "discriminator_hidden": (8,)}
+GAN = {"image_shape": SHAPE, "latent_dim": 2, **HIDDEN}
 FAMILIES = {
     "vae": (tfgen.VAE, VAE),
     "vae-conditional": (tfgen.VAE, {**VAE, "num_classes": 3}),
     "gan-ema": (tfgen.GAN, {**GAN, "ema_decay": 0.9}),
+    "gan-conditional": (tfgen.GAN, {**GAN, "num_classes": 3, "ema_decay": 0.5}),
 }
 
 

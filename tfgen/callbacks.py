@@ -17,7 +17,7 @@ from tfgen.errors import UsageError, size_text
 from tfgen.evaluation.classifier import FeatureClassifier, open_classifier
 from tfgen.evaluation.metrics import sample_metrics
 from tfgen.evaluation.monitoring import REFERENCE, SAMPLES, SampleComparison, TrainingWatch
-from tfgen.evaluation.subject import as_bytes
+from tfgen.evaluation.sources import as_bytes
 from tfgen.models.generative import SAMPLE_DISTANCE, GenerativeModel
 from tfgen.sampling import batches, check_image_bytes, request_labels, request_seeds
 from tfgen.training.reports import write_samples
@@ -95,13 +95,12 @@ class SampleGrid(_OfSamples):
 
 
 class Evaluate(_OfSamples):
-    """Adds FID and the other metrics of samples to the logs of an epoch.
+    """Adds the metrics of samples, such as FID, to the logs of an epoch.
 
-    These are `fid`, `kid` with its standard error `kid_error`, `precision`, `recall`, `density`,
-    `coverage`, and, if there are at least as many samples as classes, `modes`, `modes_kl` and
-    `class_entropy`, as `tfgen-evaluate` computes them. `History` and the progress bar have them
-    too. Callbacks get the logs in the order of the list, so whatever uses the metrics comes after
-    this callback.
+    They are those of `samples` in an evaluation of `tfgen-evaluate`, under the same keys;
+    `tfgen.evaluation.metrics` declares them. `History` and the progress bar have them too.
+    Callbacks get the logs in the order of the list, so whatever uses the metrics comes after this
+    callback.
 
     The metrics are computed at the end of the first epoch, and after every n-th one.
 
@@ -109,17 +108,16 @@ class Evaluate(_OfSamples):
         images: held-out images to compare with, `uint8[N, H, W, C]`.
         labels: their classes, `int[N]`, for a class-conditional model: sample i then has the class
             of image i. None: sample i has the class i mod K.
-        n: number of samples, and of images to compare with: the first n.
+        n: number of samples, and of images to compare with: the first n, or all if they are fewer.
         classifier: where the features come from: the name or folder of a published classifier, or
             a `tfgen.Classifier` or `tfgen.Sampler`. None: the shipped classifier of MNIST.
         every: number of epochs from one evaluation to the next.
         seed: of the samples, the same in each epoch.
 
     Raises:
-        UsageError: images are not `uint8`, fewer than n, fewer than the features need, or of a
-            shape that the classifier does not take; there is no such classifier; `every` is less
-            than 1. In `fit`: the model generates no images, or images of another shape; labels are
-            out of range.
+        UsageError: images are not `uint8`, fewer than the features need, or of a shape that the
+            classifier does not take; there is no such classifier; `every` is less than 1. In `fit`:
+            the model generates no images, or images of another shape; labels are out of range.
         WorkError: in `fit`: a pixel of a sample is not finite.
     """
 
@@ -135,14 +133,12 @@ class Evaluate(_OfSamples):
     ):
         images = np.asarray(images)
         super().__init__(every, images)
-        if n > len(images):
-            raise UsageError(f"n = {n} is too large; there are {len(images)} images")
-        self.n, self.seed, shape = n, seed, tuple(images.shape[1:])
+        self.n, self.seed, shape = min(n, len(images)), seed, tuple(images.shape[1:])
         self._classifier = _open_features(classifier)
         self._classifier.check_images(shape)
-        self._classifier.check_count(n, shape)
+        self._classifier.check_count(self.n, shape)
         self._modes = self._classifier.num_modes(shape)
-        self._labels = None if labels is None else np.asarray(labels)[:n]
+        self._labels = None if labels is None else np.asarray(labels)[: self.n]
         self._reference = self._classifier.extract(images[:n])
 
     def set_model(self, model: Any) -> None:

@@ -128,11 +128,11 @@ def evaluate_images(trained: Trained, here: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def cached_opening() -> Any:
-    """`open_subject`, which opens each model once."""
-    from tfgen.evaluation import subject
+    """`open_source`, which opens each model once."""
+    from tfgen.evaluation import sources
 
-    open_once = functools.cache(lambda *models: open_subject(*models, {}))
-    open_subject = subject.open_subject
+    open_once = functools.cache(lambda *models: open_source(*models, {}))
+    open_source = sources.open_source
     # A dictionary cannot be a key; the models of these tests have no options of sampling.
     return lambda *arguments: open_once(*arguments[:2])
 
@@ -140,6 +140,6 @@ def cached_opening() -> Any:
 @pytest.fixture
 def opened_once(cached_opening: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lets the command open each model once a module: opening traces its graph."""
-    from tfgen.evaluation import subject
+    from tfgen.evaluation import sources
 
-    monkeypatch.setattr(subject, "open_subject", cached_opening)
+    monkeypatch.setattr(sources, "open_source", cached_opening)

@@ -61,6 +61,25 @@ def test_a_folder_of_all_kinds(evaluate_images: Any, capfd: Any) -> None:
     assert "broken.png" in printed
 
 
+def test_shards_are_judged_against_the_data_set_of_its_model(
+    evaluate_images: Any, trained: Trained, capfd: Any
+) -> None:
+    flags = ["--saved-models", str(trained.saved_models), "--n", "100", "--shard-size", "40"]
+    assert commands.main("sample", ["vae-tiny", *flags, "--out", "shards"]) == 0
+    capfd.readouterr()
+    assert evaluate_images("shards") == 0
+    result, printed = read("shards-evaluation.json"), capfd.readouterr().out
+    assert "shards: 100 images in 3 shards" in printed
+    assert "Samples against the test images of tiny, " in printed and ", n = 40\n" in printed
+    assert f"shards: FID of all 100 images {result['all_images']['fid']:.4g}" in printed
+    assert (result["n"], result["all_images"]["n"], result["images"]["available"]) == (40, 100, 100)
+    assert result["dataset"]["name"] == result["images"]["request"]["dataset"] == "tiny"
+    assert result.keys().isdisjoint({"cost", "likelihood"})
+    capfd.readouterr()
+    assert commands.main("compare", ["shards-evaluation.json"]) == 0
+    assert "shards: FID of all 100 images" in capfd.readouterr().out
+
+
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_copies_are_said_first_and_shown(
     evaluate_images: Any, trained: Trained, capfd: Any, split: str
@@ -73,7 +92,6 @@ def test_copies_are_said_first_and_shown(
     assert evaluate_images(folder, "--dataset", "tiny") == 0
     printed = capfd.readouterr().out
     assert printed.index(f"memo copies {split}") < printed.index("| model |")
-    assert "tfgen-train classifier --dataset tiny --data-dir" in printed
     samples = read("memo-evaluation.json")["samples"]
     assert (samples["copied"], samples["copies"]["share_in_held_out"]).index(1) == (split == "test")
     assert samples["fid"] >= 0

@@ -120,7 +120,7 @@ def test_outliers_are_marked_by_the_rate_of_false_alarms() -> None:
     # No other image is as likely as the first: the score misleads.
     assert "1 image more typical than all 1000 images" in lines[-1]
     stored["names"] = np.array(list("abcde"))
-    table = score.describe(stored, np.array([2, 4, 1, 3, 0]))[:6]
+    table = score.table_lines(stored, np.array([2, 4, 1, 3, 0]))[:6]
     assert [line.split()[-1] for line in table] == ["image", *"cebda"]
     assert "all" in table[-1] and "none" in table[2]
     with pytest.raises(UsageError, match="needs 100 images"):
@@ -184,11 +184,11 @@ def test_test_images_must_suit_the_model(
 ) -> None:
     options = score.ScoreOptions(name="", images=(), dataset="made")
     for name, side, message in (
-        ("flow", 7, "flow version 2 takes images of 6 × 6 × 1, but those of made are 6 × 7 × 1"),
-        ("vae", 6, "vae version 2 is conditional, but made has no labels"),
+        ("flow", 7, "images of flow version 2 are 6 × 6 × 1, but those of made are 6 × 7 × 1"),
+        ("vae", 6, "vae version 2 has 3 classes, made has no labels"),
     ):
         split = Split(np.zeros((9, 6, side, 1), np.uint8))
         dataset = Dataset("made", "1.0.0", split, split, split, None, "")
         monkeypatch.setattr(tfgen.data, "load", lambda *args, dataset=dataset: dataset)
         with pytest.raises(UsageError, match=message):
-            score.open_suitable(Sampler(find(name, own_models.folder)), options)
+            score.find_data_set(Sampler(find(name, own_models.folder)), options)

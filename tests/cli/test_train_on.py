@@ -94,14 +94,14 @@ def test_shards_know_what_their_model_was_trained_on(
     vae: Path, tiny_data: Path, tmp_path: Path
 ) -> None:
     from tfgen.data import load
-    from tfgen.evaluation.shards import find_shards, open_shards
+    from tfgen.evaluation.sources import find_shards, open_shards
 
     folder = str(tmp_path / "shards")
     words = [str(vae / "run"), "--n", "8", "--shard-size", "8", "--out", folder]
     assert commands.main("sample", words) == 0
-    subject = open_shards(Path(folder), find_shards(Path(folder)), 8, 0)
-    assert subject.train_on == "all"
-    assert len(subject.training_split(load("tiny", tiny_data))) == IMAGES
+    source = open_shards(Path(folder), find_shards(Path(folder)), 8, 0)
+    assert source.train_on == "all"
+    assert len(source.training_split(load("tiny", tiny_data))) == IMAGES
 
 
 def test_resume_keeps_the_images_and_the_weights(

@@ -14,16 +14,6 @@ from tfgen.publishing import versions
 NONE = Path("none")
 
 
-@pytest.fixture(scope="module")
-def classifier() -> FeatureClassifier:
-    return open_classifier("mnist", None, NONE)
-
-
-@pytest.fixture(scope="module")
-def mnist() -> tfgen.data.Dataset:
-    return tfgen.load_data("mnist")
-
-
 def test_it_classifies_digits(classifier: FeatureClassifier, mnist: tfgen.data.Dataset) -> None:
     outputs = classifier.extract(mnist.test.images[:1000])
     assert outputs.features.shape == (1000, 128)
@@ -50,17 +40,17 @@ def test_the_shipped_version_is_preferred_to_versions_trained_here(
     classifier: FeatureClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shipped = versions.shipped_folder() / "classifier" / "1"
-    assert classifier.describe()["version"] == 1
+    assert classifier.identity()["version"] == 1
     # In a checkout, trained versions are in the folder of the shipped one.
     for number in ("1", "2"):
         shutil.copytree(shipped, tmp_path / "models" / "classifier" / number)
     with monkeypatch.context() as patch:
         patch.setattr(versions, "shipped_folder", lambda: tmp_path / "models")
-        assert open_classifier("mnist", None, tmp_path / "models").describe()["version"] == 1
-    assert open_classifier("mnist", None, tmp_path / "models").describe()["version"] == 1
-    assert open_classifier("stacked_mnist", None, NONE).describe() == classifier.describe()
+        assert open_classifier("mnist", None, tmp_path / "models").identity()["version"] == 1
+    assert open_classifier("mnist", None, tmp_path / "models").identity()["version"] == 1
+    assert open_classifier("stacked_mnist", None, NONE).identity() == classifier.identity()
     # A path chooses any version.
-    assert open_classifier("mnist", str(shipped), NONE).describe() == classifier.describe()
+    assert open_classifier("mnist", str(shipped), NONE).identity() == classifier.identity()
     with pytest.raises(UsageError, match="train it with: tfgen-train classifier --dataset emnist"):
         open_classifier("emnist", None, tmp_path)
 

@@ -6,58 +6,51 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
 
-from tfgen.data import Dataset, Split
+from tests.evaluation.conftest import job, tiny
 from tfgen.errors import UsageError
-from tfgen.evaluation.evaluate import Job, copies, describe, merge
-from tfgen.evaluation.job import EvaluationRequest
-from tfgen.evaluation.subject import Subject
+from tfgen.evaluation.evaluate import copies, merge, provenance
+from tfgen.evaluation.sources import SampleSource
 
 
 def test_options_of_the_command_do_not_decide_a_model() -> None:
     former = {"saved_models": "saved_models", "publish": False, "dry_run": False}
     undeciding = {"seed": 3, "name": None, "run_dir": "runs/a", "resume": True, "data_dir": None}
     options = {"preset": "mlp", "epochs": 40, **former, **undeciding}
-    images = Split(np.zeros((5, 2, 2, 1), np.uint8))
-    dataset = Dataset("mnist", "3.0.1", images, images, images, 10, "fingerprint")
-    subject = subject_of({"family": "vae", "options": options})
-    description = describe(Job(subject, dataset, EvaluationRequest(), Path("e.json"), Console()))
+    source = source_of({"family": "vae", "options": options})
+    description = provenance(job(source, tiny(np.zeros((9, 2, 2, 1), np.uint8))))
     assert description["settings"]["options"] == {"preset": "mlp", "epochs": 40}
     assert (description["seed"], description["preset"]) == (3, "mlp")
 
 
-def subject_of(run: dict[str, Any]) -> Subject:
+def source_of(run: dict[str, Any]) -> SampleSource:
     """A run with this configuration."""
-    return Subject("t", Path("run"), "run", "0", (2, 2, 1), training=run)
+    return SampleSource("t", Path("run"), "run", "0", (2, 2, 1), training=run)
 
 
 def test_copies_of_validation_images_are_seen_if_the_model_was_trained_on_them() -> None:
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (60, 2, 2, 1), np.uint8)
-    splits = [Split(images[start : start + 20]) for start in (0, 20, 40)]
-    dataset = Dataset("d", "1.0.0", *splits, num_classes=None, fingerprint="f")
-    data = {"name": "d", "fingerprint": "f"}
+    dataset = tiny(rng.integers(0, 256, (60, 2, 2, 1), np.uint8))
+    data = {"name": "tiny", "fingerprint": "f"}
     shares = {}
     for train_on in ("train", "all"):
-        subject = subject_of({"options": {"dataset": "d", "train_on": train_on}, "data": data})
-        job = Job(subject, dataset, EvaluationRequest(), Path("e.json"), Console())
-        train = subject.training_split(dataset).images
+        source = source_of({"options": {"dataset": "d", "train_on": train_on}, "data": data})
+        train = source.training_split(dataset).images
         copied = copies(dataset.validation.images, dataset.test.images, train)
         shares[train_on] = copied["share"]
-        assert describe(job)["train_on"] == subject.train_on == train_on
+        assert provenance(job(source, dataset))["train_on"] == source.train_on == train_on
     assert shares["all"] == 1
     assert shares["train"] < 0.2
     # Another data set has nothing that the model was trained on.
     foreign = dataclasses.replace(dataset, name="e", fingerprint="g")
-    assert subject.training_split(foreign) is foreign.train
-    subject.check_images(foreign, "validation")
-    subject.check_images(dataset, "test")
+    assert source.training_split(foreign) is foreign.train
+    source.check_images(foreign, "validation")
+    source.check_images(dataset, "test")
     with pytest.raises(UsageError, match="t was trained on the validation images"):
-        subject.check_images(dataset, "validation")
+        source.check_images(dataset, "validation")
     # An earlier version had no such option; what a file or Python made is not known.
-    assert subject_of({"options": {"dataset": "d"}}).train_on == "train"
-    assert subject_of({"options": {"seed": 0}}).train_on is subject_of({}).train_on is None
+    assert source_of({"options": {"dataset": "d"}}).train_on == "train"
+    assert source_of({"options": {"seed": 0}}).train_on is source_of({}).train_on is None
 
 
 def test_only_evaluations_of_the_same_weights_and_images_are_merged() -> None:

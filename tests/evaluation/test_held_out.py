@@ -1,22 +1,20 @@
 """Likelihoods of families of another package, whose values are known in closed form."""
 
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from rich.console import Console
 
 from tests.conftest import make_images
+from tests.evaluation.conftest import job
 from tests.evaluation.toys import LinearGaussian, Toy, UniformBytes, UniformBytesByLabel
 from tfgen import VAE
 from tfgen.data import Dataset, Split
 from tfgen.evaluation import evaluate
-from tfgen.evaluation.evaluate import Job, measure_likelihood
-from tfgen.evaluation.job import EvaluationRequest
-from tfgen.evaluation.subject import LatentDensity, Subject, density_of
+from tfgen.evaluation.evaluate import measure_likelihood
+from tfgen.evaluation.sources import LatentDensity, SampleSource, density_of
 from tfgen.models.preprocessing import Pixels
 from tfgen.random import SeedNoise, image_seeds
 
@@ -27,18 +25,9 @@ IMAGES, LABELS = make_images(N), np.arange(N) % 3
 def likelihood(model: Toy, folder: Path, **request: Any) -> dict[str, Any] | None:
     split = Split(IMAGES, LABELS)
     dataset = Dataset("tiny", "1.0.0", split, split, split, 3, "fingerprint")
-    subject = Subject(
-        title="a toy",
-        path=folder,
-        kind="run",
-        weights_sha256="0",
-        image_shape=SHAPE,
-        num_classes=model.num_classes,
-        density=density_of(model),
-    )
-    console = Console(file=io.StringIO())
-    job = Job(subject, dataset, EvaluationRequest(**request), folder / "e.json", console)
-    return measure_likelihood(job)
+    classes, density = model.num_classes, density_of(model)
+    source = SampleSource("a toy", folder, "run", "0", SHAPE, None, classes, density=density)
+    return measure_likelihood(job(source, dataset, folder, **request))
 
 
 def test_uniform_bytes_have_eight_bits_per_dim(tmp_path: Path) -> None:

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
 import tfgen
 from tests.conftest import make_images
+from tests.test_callbacks import GAN, compiled, fit
 from tfgen.callbacks import SampleMonitor
 from tfgen.evaluation.distances import fid
 from tfgen.evaluation.monitoring import SampleComparison, TrainingWatch, mean_distance
@@ -114,24 +114,11 @@ def test_a_discriminator_that_knows_the_training_images_by_heart_is_told(
 # --- the callback -------------------------------------------------------------------------
 
 
-def fit(model: Any, images: np.ndarray, *callbacks: keras.callbacks.Callback) -> dict[str, Any]:
-    keras.utils.set_random_seed(0)  # the order of the batches
-    model.compile(**model.default_optimizers(1e-2), run_eagerly=True)
-    labels, options = np.arange(len(images)) % 3, {"batch_size": len(images), "epochs": 2}
-    fitted = model.fit(images, labels, callbacks=list(callbacks), verbose=0, **options)
-    return dict(fitted.history)
-
-
-def small_gan(**fields: Any) -> Any:
-    hidden = {"generator_hidden": (4,), "discriminator_hidden": (4,)}
-    return tfgen.GAN(image_shape=(6, 6, 1), latent_dim=2, **hidden, **fields)
-
-
 def test_the_callback_compares_samples_of_the_ema_and_changes_nothing(images: np.ndarray) -> None:
-    plain, observed = (small_gan(num_classes=3, ema_decay=0.5) for _ in range(2))
+    plain, observed = compiled("gan-conditional"), compiled("gan-conditional")
     labels = np.arange(48) % 3
     monitor = SampleMonitor(images[:48], labels)
-    expected, history = fit(plain, images), fit(observed, images, monitor)
+    expected, history = fit(plain, images).history, fit(observed, images, monitor).history
     assert history.keys() - expected.keys() == {"val_distance", "diversity"}
     assert {name: history[name] for name in expected} == expected
     for variable, same in zip(observed.variables, plain.variables, strict=True):
@@ -144,8 +131,8 @@ def test_the_callback_compares_samples_of_the_ema_and_changes_nothing(images: np
 def test_the_callback_warns_and_goes_on_from_earlier_logs(
     images: np.ndarray, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = small_gan()
-    kernel = next(v for v in model.generator.trainable_variables if v.shape == (4, 36))
+    model = tfgen.GAN(**GAN)
+    kernel = next(v for v in model.generator.trainable_variables if v.shape == (8, 36))
     kernel.assign(0 * kernel)  # one image, whatever the latents
     earlier = [{"epoch": 1, "diversity": 0.9, "val_distance": 0.2}]
     monitor = SampleMonitor(images, earlier=earlier)

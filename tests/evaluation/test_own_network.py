@@ -52,7 +52,7 @@ def test_pixels_get_the_range_that_was_asked_for(
     np.testing.assert_allclose(features[:, 0], [black, white], atol=1e-6)
     np.testing.assert_allclose(features[:, 5], [2 * black, 2 * white], atol=1e-6)
     assert extractor.dimensions((6, 6, 1)) == 6
-    description = extractor.describe()
+    description = extractor.identity()
     assert (description["range"], description["input"]) == (value_range, [None, None, 3])
 
 

@@ -1,24 +1,18 @@
 """Intermediate values on disk."""
 
-import io
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
-from tfgen.data import Dataset, Split
+from tests.evaluation.conftest import job, tiny
 from tfgen.evaluation.evaluate import Job
-from tfgen.evaluation.job import EvaluationRequest
-from tfgen.evaluation.subject import Subject
+from tfgen.evaluation.sources import SampleSource
 
 
-def job(folder: Path, n: int = 10) -> Job:
-    split = Split(np.zeros((20, 2, 2, 1), np.uint8))
-    dataset = Dataset("d", "1.0.0", split, split, split, None, "f")
-    subject = Subject("t", folder, "run", "0", (2, 2, 1))
-    console = Console(file=io.StringIO())
-    return Job(subject, dataset, EvaluationRequest(n=n), folder / "e.json", console)
+def started(folder: Path, n: int = 10) -> Job:
+    source = SampleSource("t", folder, "run", "0", (2, 2, 1))
+    return job(source, tiny(np.zeros((60, 2, 2, 1), np.uint8)), folder, n=n)
 
 
 def test_an_interrupted_estimate_continues(tmp_path: Path) -> None:
@@ -31,8 +25,8 @@ def test_an_interrupted_estimate_continues(tmp_path: Path) -> None:
         return np.arange(part.start, part.stop) * 1.5
 
     with pytest.raises(KeyboardInterrupt):
-        job(tmp_path).per_image("ELBO", estimate, 3)
-    again = job(tmp_path)
+        started(tmp_path).per_image("ELBO", estimate, 3)
+    again = started(tmp_path)
     values = again.per_image("ELBO", estimate, 3)
     np.testing.assert_array_equal(values, np.arange(10) * 1.5)
     assert starts == [0, 3, 6, 6, 9]
@@ -48,7 +42,7 @@ def test_values_of_other_settings_and_broken_files_are_computed_again(tmp_path: 
 
     for content in (b"", b"PK\x03\x04 no archive"):
         (tmp_path / "e.json-nll.npz").write_bytes(content)
-        job(tmp_path).per_image("nll", estimate, 10, samples=1)
+        started(tmp_path).per_image("nll", estimate, 10, samples=1)
     for n, samples in ((10, 1), (10, 2), (9, 2)):
-        job(tmp_path, n).per_image("nll", estimate, 10, samples=samples)
+        started(tmp_path, n).per_image("nll", estimate, 10, samples=samples)
     assert len(calls) == 2 + 2

@@ -16,15 +16,10 @@ def network() -> RandomNetwork:
     return RandomNetwork(N)
 
 
-@pytest.fixture(scope="module")
-def mnist() -> tfgen.data.Dataset:
-    return tfgen.load_data("mnist")
-
-
 def test_the_weights_are_the_same_for_ever(network: RandomNetwork) -> None:
     expected = "c454782e0b7bf2baa196627eadb2185e9e00533a442af388c18b6c27f3383192"
-    assert network.describe() == {"name": "random network", "sha256": expected, "features": 64}
-    assert RandomNetwork(40).describe()["sha256"] != expected
+    assert network.identity() == {"name": "random network", "sha256": expected, "features": 64}
+    assert RandomNetwork(40).identity()["sha256"] != expected
 
 
 @pytest.mark.parametrize("shape", [(6, 6, 1), (5, 9, 3), (1, 1, 1), (70, 30, 3)])

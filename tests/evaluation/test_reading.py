@@ -30,12 +30,7 @@ def test_evaluations_of_earlier_versions_are_compared(path: Path, tmp_path: Path
 def test_names_are_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     content = json.dumps(evaluation("vae", fid=1.0))
-    for path in (
-        "runs/first/evaluation.json",
-        "dé jà.json",
-        "a=b.json",
-        "emoji-evaluation.json",
-    ):
+    for path in ("runs/first/evaluation.json", "dé jà.json", "a=b.json", "emoji-evaluation.json"):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text(content)
     version = Path("models/mine/3/manifest.json")

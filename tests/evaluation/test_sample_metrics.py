@@ -6,19 +6,17 @@ import numpy as np
 import pytest
 
 import tfgen
-from tfgen.evaluation.classifier import FeatureClassifier, open_classifier
-from tfgen.evaluation.evaluate import copies, noise
-from tfgen.evaluation.metrics import sample_metrics
-
-
-@pytest.fixture(scope="module")
-def classifier() -> FeatureClassifier:
-    return open_classifier("mnist", None, Path("none"))
-
-
-@pytest.fixture(scope="module")
-def mnist() -> tfgen.data.Dataset:
-    return tfgen.load_data("mnist")
+from tests.evaluation.conftest import job, tiny
+from tests.evaluation.evaluations import named
+from tfgen.callbacks import Evaluate
+from tfgen.evaluation import metrics
+from tfgen.evaluation.classifier import FeatureClassifier
+from tfgen.evaluation.compare import compare
+from tfgen.evaluation.evaluate import copies, evaluate, noise
+from tfgen.evaluation.features import RandomNetwork
+from tfgen.evaluation.metrics import HIGHER, METRICS, Metric, sample_metrics
+from tfgen.evaluation.sources import SampleSource
+from tfgen.serving.models import shown_version
 
 
 def test_real_images_are_between_themselves_and_noise(
@@ -53,3 +51,36 @@ def test_copies_are_found(mnist: tfgen.data.Dataset) -> None:
         (i, 100) for i in range(50)
     }
     assert fresh["distance_of_held_out"] == copied["distance_of_held_out"]
+
+
+def test_what_is_declared_is_measured_compared_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spread(samples: np.ndarray, real: np.ndarray) -> float:
+        return samples.std() / real.std()
+
+    declared = Metric("samples", "spread", "Spread", "spread of features", HIGHER, spread)
+    monkeypatch.setattr(metrics, "METRICS", (*METRICS, declared))
+    images = noise(900, (3, 3, 1)).repeat(2, 1).repeat(2, 2)
+    dataset, results = tiny(images), {}
+    for name, samples in (("model", images[300:600]), ("noise", noise(300, (6, 6, 1)))):
+        source = SampleSource(name, Path(name), "images", name, (6, 6, 1), images=samples)
+        results[name] = evaluate(job(source, dataset), RandomNetwork(300)) | {"cost": {}}
+    real = results["noise"]["floor"]["spread"]
+    assert results["model"]["samples"]["spread"] == real
+    (table,) = compare([named(name, result) for name, result in results.items()])
+    cells = {row.name: row.cells["Spread"] for row in table.rows}
+    assert [name for name, cell in cells.items() if cell.is_best] == ["noise"]
+    assert cells["real images"].mean == real < cells["uniform noise"].mean
+    shown = shown_version(1, False, {"evaluation": results["model"]})["evaluation"][-1]
+    caption, text = "spread of features (higher is better)", metrics.format_number(real, 3)
+    assert shown == {"name": "Spread", "caption": caption, "value": text, "real": text}
+    classifier = tfgen.Classifier(image_shape=(6, 6, 1), num_classes=3, channels=2, units=6)
+    callback = Evaluate(images[:64], n=64, classifier=classifier)
+    callback.set_model(tfgen.VAE(image_shape=(6, 6, 1), latent_dim=2, hidden=(4,)))
+    assert callback.metrics()["spread"] > 0
+
+
+def test_the_page_and_the_callbacks_have_no_list_of_metrics() -> None:
+    folder = Path(tfgen.__file__).parent
+    for path in (folder / "serving" / "page" / "compare.js", folder / "callbacks.py"):
+        text = path.read_text(encoding="utf-8")
+        assert len([m.key for m in METRICS if m.estimate and m.key in text.lower()]) < 2, path

@@ -1,6 +1,5 @@
 """Shards as they are judged: like the same images in one array, and never with all in memory."""
 
-import io
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,20 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
 
+from tests.evaluation.conftest import job, tiny
 from tests.sampler_double import HEIGHT, WIDTH, SamplerDouble
-from tfgen.data import Dataset, Split
+from tfgen.data import Dataset
 from tfgen.data.pictures import find_files
 from tfgen.data.shards import MANIFEST, read_shards
 from tfgen.errors import UsageError, WorkError
-from tfgen.evaluation import shards
+from tfgen.evaluation import sources
 from tfgen.evaluation.distances import fid
-from tfgen.evaluation.evaluate import Job, evaluate
+from tfgen.evaluation.evaluate import evaluate
 from tfgen.evaluation.features import Extractor, ImageFeatures
-from tfgen.evaluation.job import EvaluationRequest
 from tfgen.evaluation.modes import captured_modes
-from tfgen.evaluation.subject import Subject, open_images
+from tfgen.evaluation.sources import SampleSource, open_images
 from tfgen.publishing.sampling_job import SamplingJob, shard_request, write_shard
 
 N, HELD_OUT, CLASSES = 70, 40, 3
@@ -41,7 +39,7 @@ class ExtractorDouble(Extractor):
         self.batches: list[int] = []
         self._weights = np.random.default_rng(1).normal(size=(HEIGHT * WIDTH, 5))
 
-    def describe(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         return {"name": self.name, "sha256": "0", "features": 5}
 
     def check_images(self, shape: tuple[int, ...]) -> None:
@@ -83,21 +81,15 @@ def read_all(folder: Path) -> np.ndarray:
 @pytest.fixture(scope="module")
 def dataset() -> Dataset:
     images = np.random.default_rng(2).integers(0, 256, (3 * HELD_OUT, *SHAPE), np.uint8)
-    splits = [
-        Split(images[start : start + HELD_OUT], np.arange(HELD_OUT) % CLASSES)
-        for start in range(0, len(images), HELD_OUT)
-    ]
-    return Dataset("noise", "1.0.0", *splits, num_classes=CLASSES, fingerprint="f")
+    return tiny(images, np.arange(3 * HELD_OUT) % CLASSES)
 
 
-def judge(subject: Any, dataset: Dataset) -> dict[str, Any]:
-    request = EvaluationRequest(n=subject.n)
-    console = Console(file=io.StringIO())
-    return evaluate(Job(subject, dataset, request, Path("e.json"), console), ExtractorDouble())
+def judge(source: Any, dataset: Dataset) -> dict[str, Any]:
+    return evaluate(job(source, dataset, n=source.n), ExtractorDouble())
 
 
-def open_folder(folder: Path, most: int = HELD_OUT, seed: int = 0) -> Subject:
-    return shards.open_shards(folder, shards.find_shards(folder), most, seed)
+def open_folder(folder: Path, most: int = HELD_OUT, seed: int = 0) -> SampleSource:
+    return sources.open_shards(folder, sources.find_shards(folder), most, seed)
 
 
 @pytest.mark.parametrize("pixels", ["png", "raw"])
@@ -137,7 +129,7 @@ def test_the_images_are_a_function_of_the_seed(tmp_path: Path) -> None:
     folder = write(tmp_path)
     images, subsets = read_all(folder), []
     for seed in (0, 0, 1):
-        summary = shards.ShardSummary(open_folder(folder, 15, seed), ExtractorDouble())
+        summary = sources.ShardSummary(open_folder(folder, 15, seed), ExtractorDouble())
         summary.read()
         subsets.append(summary.images)
         rows = [np.flatnonzero((images == image).all((1, 2, 3)))[0] for image in summary.images]
@@ -152,7 +144,7 @@ def test_never_more_than_a_batch_is_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write(tmp_path, 1000, shard_size=100)
-    monkeypatch.setattr(shards, "BATCH", 30)
+    monkeypatch.setattr(sources, "READ_AT_ONCE", 30)
     alive: list[weakref.ref[np.ndarray]] = []
     most = 0
 
@@ -163,9 +155,9 @@ def test_never_more_than_a_batch_is_in_memory(
             yield batch
             most = max(most, sum(reference() is not None for reference in alive))
 
-    monkeypatch.setattr(shards, "read_shards", counted)
+    monkeypatch.setattr(sources, "read_shards", counted)
     extractor, steps = ExtractorDouble(), []
-    summary = shards.ShardSummary(open_folder(folder, 25), extractor)
+    summary = sources.ShardSummary(open_folder(folder, 25), extractor)
     summary.read(steps.append)
     assert extractor.batches == steps == [30, 30, 30, 10] * 10
     assert most <= 2

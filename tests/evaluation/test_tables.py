@@ -8,7 +8,7 @@ from rich.console import Console
 
 from tests.evaluation.evaluations import evaluation, named
 from tfgen.evaluation.compare import Table, compare
-from tfgen.evaluation.metrics import format_number
+from tfgen.evaluation.metrics import METRICS, format_number
 from tfgen.evaluation.tables import markdown, print_comparison
 
 
@@ -50,16 +50,15 @@ def test_what_is_0_but_for_rounding_is_printed_as_0() -> None:
 def test_tables_fit_the_terminal(width: int) -> None:
     long = "a-name-that-is-longer-than-a-third-of-any-terminal-that-anybody-is-likely-to-use-here"
     names = ["vae", "gan", "画像のフォルダ", "[red]odd[/]", long]
-    metrics = ("fid", "kid", "precision", "recall", "density", "coverage", "class_entropy")
+    keys = [metric.key for metric in METRICS if metric.part == "samples"][1:]  # without copies
     evaluations = []
     for index, name in enumerate(names):
-        values = dict.fromkeys(metrics, 0.123 + index) | {"kid_error": 0.001}
-        content = evaluation("vae", index, fid=1.0) | {"samples": values, "n": 10000 - index // 4}
+        content = evaluation("vae", index, kid_error=0.001, **dict.fromkeys(keys, 0.123 + index))
         content["settings"]["model"]["latent_dim"] = index
         values = {"nll": 90.123, "negative_elbo": 99.0, "negative_elbo_error": 0.2}
         content["likelihood"] = {**values, "events": str(index), "importance_samples": 500}
         content["cost"] = {"seconds_an_epoch": 1.5, "seconds": 1e4, "parameters": 12345678}
-        evaluations.append(named(name, content))
+        evaluations.append(named(name, content | {"n": 10000 - index // 4}))
     tables = compare(evaluations)
     lines = printed(tables, width).splitlines()
     assert max(map(cell_len, lines)) <= width

@@ -168,8 +168,8 @@ class UnrepeatedTests(VAE):
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         images, labels, _ = self.unpack(data)
         self.step.assign_add(1)
-        terms = self.bound_terms(self.training_noise(), images, labels)
-        return self.log(loss=-terms.bound(), reconstruction=-terms.reconstruction, kl=terms.kl)
+        terms = self.image_terms(images, self.training_noise(), labels)
+        return self.log(loss=-terms.elbo(), reconstruction=-terms.reconstruction, kl=terms.kl)
 
 
 class MeansOfBatches(VAE):

@@ -678,7 +678,7 @@ def test_every_view_is_accessible_on_a_phone(phone: Any, url: str, view: str) ->
         table = page.get_by_role("group", name="Table of evaluations")
         table.press("ArrowRight")
         wait_for(lambda: table.evaluate("node => node.scrollLeft") > 0)
-        expect(page.get_by_text("distance to real images; lower is better")).to_be_in_viewport()
+        expect(page.get_by_text("distance to real images (lower is better)")).to_be_in_viewport()
     for width, theme in ((1400, "dark"), (390, "light"), (360, "light")):
         page.set_viewport_size({"width": width, "height": 740})
         page.emulate_media(color_scheme=theme)

@@ -54,7 +54,7 @@ def test_a_mirrored_training_ends_with_a_version(tiny_data: Path, tmp_path: Path
     fold = tf.random.experimental.stateless_fold_in
     test_seed = fold(tf.constant([model.seed, 1]), tf.constant(0, tf.int64))
     bounds = [
-        model.bound_terms(BatchNoise(fold(test_seed, replica)), tf.constant(half), None).bound()
+        model.image_terms(tf.constant(half), BatchNoise(fold(test_seed, replica)), None).elbo()
         for replica, half in enumerate(np.array_split(images, 2))
     ]
     (line,) = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tfgen.evaluation.compare import Row, Table, decode_picture, is_copied
+from tfgen.evaluation.compare import Row, Table, copied_images, decode_picture
 from tfgen.evaluation.metrics import METRICS, format_number
 from tfgen.evaluation.reading import Group, Statistic
 from tfgen.figures import NEUTRAL_COLOUR, REAL_COLOUR, family_colour
@@ -79,8 +79,7 @@ def _draw_panels(part: Any, table: Table) -> None:
     all_axes, lines = part.subplots(1, len(panels), sharey=True, squeeze=False)[0], []
     for axes, metric in zip(all_axes, panels, strict=True):
         _draw_bars(axes, statistics[metric], groups)
-        better = {1: " (higher is better)", -1: " (lower is better)"}.get(metric.better, "")
-        axes.set(title=metric.name, xlabel=f"{metric.sentence}{better}")
+        axes.set(title=metric.name, xlabel=_wrap(metric.caption, 40))
         if cell := real.get(metric.heading):
             lines.append(axes.axvline(cell.mean, color=REAL_COLOUR, linestyle=":", linewidth=1))
     if lines:
@@ -108,7 +107,7 @@ def _draw_bars(axes: Any, statistics: Sequence[Statistic | None], groups: Sequen
 def _label(row: Row) -> str:
     """The name of a model, whether it copies, and its number of images if it is another one."""
     notes = {note for cell in row.cells.values() for note in cell.notes if note.startswith("n ")}
-    texts = [*notes, *["copies"] * is_copied(row.group)]
+    texts = [*notes, *["copies"] * bool(copied_images(row.group))]
     return f"{row.name} ({', '.join(texts)})" if texts else row.name
 
 

@@ -1,5 +1,6 @@
 """The classifier that the metrics of samples take features from."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +45,18 @@ class FeatureClassifier(Extractor):
         if not is_classifier:
             raise UsageError(f"{place} is not a classifier; train one with: tfgen-train classifier")
         self.name, self._source = source.name, source
+        self._features: Callable[[np.ndarray], Mapping[str, Any]]
         if isinstance(source, Sampler):
             spec = source.signature("features").inputs["images"]
+            self._features = lambda images: source.call("features", images=images)
         else:
-            self._function, (spec,) = source.signatures()["features"]
+            function, (spec,) = source.signatures()["features"]
+            self._features = lambda images: function(tf.constant(images))
         self._image_shape = tuple(side or 0 for side in spec.shape[1:])
-        outputs = self._call(np.zeros((1, *self._image_shape), np.uint8))
-        self._units, self._classes = (output.shape[1] for output in outputs)
+        outputs = self._features(np.zeros((1, *self._image_shape), np.uint8))
+        self._units, self._classes = (outputs[key].shape[1] for key in ("features", "logits"))
 
-    def describe(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """Name, version, and one hash of all files; and whether validation images were trained on.
 
         Metrics compare only if this hash is equal. A model has no version, and the hash of its
@@ -89,18 +93,10 @@ class FeatureClassifier(Extractor):
         features, numbers = [], np.zeros(len(images), np.int64)
         for first in range(0, images.shape[3], depth):
             part = np.ascontiguousarray(images[..., first : first + depth])
-            of_part, logits = self._call(part)
-            features.append(of_part)
-            numbers = numbers * self._classes + logits.argmax(1)
+            outputs = self._features(part)
+            features.append(np.asarray(outputs["features"]))
+            numbers = numbers * self._classes + np.asarray(outputs["logits"]).argmax(1)
         return ImageFeatures(np.concatenate(features, axis=1), numbers)
-
-    def _call(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Features and logits of a batch of images that the classifier takes."""
-        if isinstance(self._source, Sampler):
-            outputs = self._source.call("features", images=images)
-        else:
-            outputs = self._function(tf.constant(images))
-        return np.asarray(outputs["features"]), np.asarray(outputs["logits"])
 
 
 def plain_dataset(name: str) -> str:

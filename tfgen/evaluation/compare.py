@@ -12,27 +12,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfgen.evaluation import reading
+from tfgen.evaluation import metrics, reading
 from tfgen.evaluation.job import LEAST_RANKED
-from tfgen.evaluation.metrics import METRICS, Metric, format_number
+from tfgen.evaluation.metrics import Metric, format_number
 from tfgen.evaluation.reading import Evaluation, Group
 
 # The parts of an evaluation whose metrics are the columns of each table.
 TABLES = {"samples": ("samples", "modes"), "likelihood": ("likelihood",), "cost": ("cost",)}
 # Rows below the models, by name: the part of an evaluation that has their metrics.
 REFERENCES = {"real images": "floor", "uniform noise": "ceiling"}
-# Samples that look copied, beyond the share of real images, for which a model is not ranked: this
-# share and this number. Of 256 emoji, the difference of two sets of real images has a standard
-# error of about 0.01.
+# A model is not ranked if its share of copies exceeds that of real images by more than this share
+# and by more than this number of images. Between two sets of 256 real emoji, the difference has a
+# standard error of about 0.01.
 MOST_COPIED, MIN_COPIES = 0.05, 5
 # A classifier with a lower accuracy on the real images is weak: its features say little about them.
 WEAK_ACCURACY = 0.9
-# The settings of a likelihood, each with its text in a cell; an evaluation has one of them, or none
-# if it is exact.
+# The settings of a likelihood, each with its text in a cell and in a remark; an evaluation has one
+# of them, or none if it is exact.
 _SETTINGS = {
-    "importance_samples": "k = {}",
-    "dequantizations": "{} draws",
-    "estimates": "{} images",
+    "importance_samples": ("k = {}", "bounds from {} importance samples per image"),
+    "dequantizations": ("{} draws", "the probability averaged over {} draws per image"),
+    "estimates": ("{} images", "mean and standard error of estimates for {} images"),
 }
 
 
@@ -104,7 +104,7 @@ def compare(evaluations: Sequence[Evaluation]) -> list[Table]:
 
 
 def _columns(part: str) -> list[Metric]:
-    return [metric for metric in METRICS if metric.part in TABLES[part]]
+    return [metric for metric in metrics.METRICS if metric.part in TABLES[part]]
 
 
 def _tables(models: Mapping[str, Group], part: str) -> list[Table]:
@@ -121,7 +121,7 @@ def _tables(models: Mapping[str, Group], part: str) -> list[Table]:
 
 def _table(models: Mapping[str, Group], part: str) -> Table:
     if part == "samples":
-        models = dict(sorted(models.items(), key=lambda item: is_copied(item[1])))
+        models = dict(sorted(models.items(), key=lambda item: bool(copied_images(item[1]))))
     # The most frequent number of images first.
     frequent = Counter(group.measurement.n for group in models.values()).most_common()
     counts = [n for n, _ in frequent]
@@ -138,31 +138,24 @@ def _table(models: Mapping[str, Group], part: str) -> Table:
     return Table(part, _title(part, first, counts), columns, rows, _remarks(part, models), warnings)
 
 
-def is_copied(group: Group | None) -> bool:
-    """Whether so many samples are copies that the others say little.
+def copied_images(group: Group | None) -> str:
+    """Which images so many samples copy that the other metrics say little, in words; or nothing.
 
-    They look copied from training images, or equal the held-out images that they are judged by.
+    They look copied from training images, or equal the held-out images that they are judged by. The
+    shares are the largest of the seeds.
     """
     if group is None:
-        return False
-    samples, real = _copied(group)
-    share = max(samples - real, _held_out(group))
-    return share > max(MOST_COPIED, MIN_COPIES / group.measurement.n)
-
-
-def _held_out(group: Group) -> float:
-    """Share of samples that equal a held-out image, the largest of the seeds."""
-    copies = [(item.get("samples") or {}).get("copies", {}) for item in group.evaluations]
-    return max(item.get("share_in_held_out", 0) for item in copies)
-
-
-def _copied(group: Group) -> tuple[float, float]:
-    """Shares of samples and of real images that look copied, the largest of the seeds."""
-    items = group.evaluations
-    return max(
-        ((item.get("samples") or {}).get("copied", 0), (item.get("floor") or {}).get("copied", 0))
-        for item in items
-    )
+        return ""
+    parts = [(item.get("samples") or {}, item.get("floor") or {}) for item in group.evaluations]
+    samples, real = max((own.get("copied", 0), floor.get("copied", 0)) for own, floor in parts)
+    held_out = max(own.get("copies", {}).get("share_in_held_out", 0) for own, _ in parts)
+    if max(samples - real, held_out) <= max(MOST_COPIED, MIN_COPIES / group.measurement.n):
+        return ""
+    if held_out > samples - real:
+        split, share = group.measurement.split, format_number(100 * held_out, 3)
+        return f"{split} images: {share} % of its images are among those that it is judged by"
+    share, of_real = format_number(100 * samples, 3), format_number(100 * real, 3)
+    return f"training images: {share} % of its images look copied, of real images {of_real} %"
 
 
 def _cells(models: Mapping[str, Group], metric: Metric, usual: Sequence[int]) -> dict[str, Cell]:
@@ -178,15 +171,14 @@ def _cells(models: Mapping[str, Group], metric: Metric, usual: Sequence[int]) ->
         metric: the metric of the column.
         usual: sample counts that a cell does not show.
     """
-    statistics = {name: group.statistic(metric) for name, group in models.items()}
-    known = {name: statistic for name, statistic in statistics.items() if statistic is not None}
+    known = {name: value for name, group in models.items() if (value := group.statistic(metric))}
     settings = {name: _setting(models[name], metric) for name in known}
     alike = {name: (models[name].measurement.n, _events(models[name], metric)) for name in known}
     ranked = [
         name
         for name in known
         if metric.part not in TABLES["samples"]
-        or (models[name].measurement.n >= LEAST_RANKED and not is_copied(models[name]))
+        or (models[name].measurement.n >= LEAST_RANKED and not copied_images(models[name]))
     ]
     printed = {
         name: metric.better * float(format_number(statistic.mean, metric.digits))
@@ -217,9 +209,15 @@ def _setting(group: Group, metric: Metric) -> tuple[str, str]:
     """The setting that a likelihood depends on: its name, and its text in a cell."""
     if metric.key not in ("nll", "bits_per_dim"):
         return "", ""
-    likelihood = group.first["likelihood"]
-    name = next((name for name in _SETTINGS if name in likelihood), "")
-    return name, _SETTINGS[name].format(likelihood[name]) if name else "exact"
+    return _texts(group.first["likelihood"])[:2]
+
+
+def _texts(likelihood: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The setting that a likelihood depends on: its name, its text in a cell and in a remark."""
+    for name, (cell, remark) in _SETTINGS.items():
+        if name in likelihood:
+            return name, cell.format(likelihood[name]), remark.format(likelihood[name])
+    return "", "exact", "exact"
 
 
 def _reference_rows(models: Mapping[str, Group], counts: Sequence[int]) -> list[Row]:
@@ -230,11 +228,12 @@ def _reference_rows(models: Mapping[str, Group], counts: Sequence[int]) -> list[
         notes = () if count == counts[0] else (count_text(count),)
         for name, part in REFERENCES.items():
             measured = [{"samples": item.get(part)} for item in evaluations if item["n"] == count]
-            cells = {}
-            for metric in _columns("samples"):
-                for item in measured:
-                    if metric.heading not in cells and (value := metric.value(item)) is not None:
-                        cells[metric.heading] = Cell(value, metric.error(item), notes)
+            cells = {
+                metric.heading: Cell(value, metric.error(item), notes)
+                for metric in _columns("samples")
+                for item in reversed(measured)  # the first one has its way
+                if (value := metric.value(item)) is not None
+            }
             rows += [Row(name, cells)] if cells else []
     return rows
 
@@ -265,40 +264,36 @@ def features_text(evaluation: Mapping[str, Any]) -> str:
     return str(name) if version is None else f"{name} version {version}"
 
 
-def feature_remarks(evaluation: Mapping[str, Any]) -> list[str]:
+def _feature_remarks(evaluation: Mapping[str, Any]) -> list[str]:
     """Remarks on the limits of an evaluation's features."""
-    description, remarks = reading.extractor(evaluation), []
-    # A network of the user's own is described by the range of its pixels, too.
-    if evaluation.get("features") and "range" not in description:
-        remarks.append(
-            'A fixed random network cannot tell what is shown; see "The random network" in '
-            "docs/judge.md"
-        )
-    accuracy = description.get("accuracy")
-    if accuracy is not None and accuracy < WEAK_ACCURACY:
-        remarks.append(
-            f"The classifier is weak: its accuracy on the real images is {accuracy:.1%}, so these "
-            "metrics say little; compare with --features random"
-        )
-    if description.get("train_on") == "all":
-        remarks.append(
-            "The classifier was trained on the validation images, too (--train-on all), which may "
-            "change the row of real images"
-        )
-    return remarks
+    description = reading.extractor(evaluation)
+    accuracy = description.get("accuracy", 1.0)
+    remarks = {
+        # A network of the user's own is described by the range of its pixels, too.
+        "A fixed random network cannot tell what is shown; for labelled images, train a classifier "
+        'with tfgen-train; see "The random network" in docs/judge.md': bool(
+            evaluation.get("features") and "range" not in description
+        ),
+        f"The classifier is weak: its accuracy on the real images is {accuracy:.1%}, so these "
+        "metrics say little; compare with --features random": accuracy < WEAK_ACCURACY,
+        "The classifier was trained on the validation images, too (--train-on all), which may "
+        "change the row of real images": description.get("train_on") == "all",
+    }
+    return [text for text, applies in remarks.items() if applies]
 
 
 def _remarks(part: str, models: Mapping[str, Group]) -> list[str]:
     """Sentences to read with a table."""
-    names = ", ".join(n for n, group in models.items() if group.first.get("train_on") == "all")
-    text = f"{names}: trained on the validation images, too (--train-on all)"
-    remarks = [text] if names else []
+    seen = ", ".join(name for name, group in models.items() if group.first.get("train_on") == "all")
+    remarks = [f"{seen}: trained on the validation images, too (--train-on all)"] * bool(seen)
     if part == "likelihood":
-        texts = {name: _likelihood_text(group.first) for name, group in models.items()}
-        return remarks + [f"{names}: {text}" for text, names in _names_by(texts).items()]
+        texts: dict[str, list[str]] = {}
+        for name, group in models.items():
+            texts.setdefault(_likelihood_text(group.first["likelihood"]), []).append(name)
+        return remarks + [f"{', '.join(names)}: {text}" for text, names in texts.items()]
     if part == "cost":
         return remarks + _training_remarks(models)
-    remarks += feature_remarks(next(iter(models.values())).first)
+    remarks += _feature_remarks(next(iter(models.values())).first)
     for name, group in models.items():
         images, whole = (group.first.get(key) or {} for key in ("images", "all_images"))
         if images.get("resized"):
@@ -311,20 +306,8 @@ def _remarks(part: str, models: Mapping[str, Group]) -> list[str]:
 
 def _warnings(models: Mapping[str, Group]) -> list[str]:
     """Which models are not ranked by their samples, and why."""
-    warnings = []
-    for name, group in models.items():
-        if is_copied(group):
-            shares = (*_copied(group), _held_out(group))
-            samples, real, held_out = (format_number(100 * share, 3) for share in shares)
-            text = (
-                f"training images: {samples} % of its images look copied, of real images {real} %"
-            )
-            if shares[2] > shares[0] - shares[1]:
-                text = (
-                    f"{group.measurement.split} images: {held_out} % of its images are among those "
-                    "that it is judged by"
-                )
-            warnings.append(f"{name} copies {text}. It is not ranked.")
+    copied = {name: copied_images(group) for name, group in models.items()}
+    warnings = [f"{name} copies {text}. It is not ranked." for name, text in copied.items() if text]
     if few := [name for name, group in models.items() if group.measurement.n < LEAST_RANKED]:
         warnings.append(
             f"Not ranked, because so few images are hard to tell from noise: {', '.join(few)}. "
@@ -333,20 +316,11 @@ def _warnings(models: Mapping[str, Group]) -> list[str]:
     return warnings
 
 
-def _likelihood_text(evaluation: Mapping[str, Any]) -> str:
-    """The event type of a likelihood, and how it was estimated."""
-    likelihood = evaluation["likelihood"]
+def _likelihood_text(likelihood: Mapping[str, Any]) -> str:
+    """The units and the event type of a likelihood, and how it was estimated."""
     units = {"nll": "nats", "bits_per_dim": "bits/dim"}
-    events = f"{' and '.join(units[key] for key in units if key in likelihood)} of "
-    events += likelihood["events"]
-    if "estimates" in likelihood:
-        n = likelihood["estimates"]
-        return f"{events}, mean and standard error of estimates for {n} images"
-    if draws := likelihood.get("dequantizations"):
-        return f"{events}, the probability averaged over {draws} draws per image"
-    if samples := likelihood.get("importance_samples"):
-        return f"{events}, bounds from {samples} importance samples per image"
-    return f"{events}, exact"
+    known = " and ".join(unit for key, unit in units.items() if key in likelihood)
+    return f"{known} of {likelihood['events']}, {_texts(likelihood)[2]}"
 
 
 def _training_remarks(models: Mapping[str, Group]) -> list[str]:
@@ -356,17 +330,8 @@ def _training_remarks(models: Mapping[str, Group]) -> list[str]:
     machines = {(cost.get("processor"), cost.get("cores")) for cost in timed}
     remarks = ["Training times come from different machines"] if len(machines) > 1 else []
     unfinished = [name for name, group in models.items() if not reading.is_finished(group.first)]
-    if unfinished:
-        remarks.append(f"Training did not reach its last epoch: {', '.join(unfinished)}")
-    return remarks
-
-
-def _names_by(texts: Mapping[str, str]) -> dict[str, str]:
-    """The names of the models that have a text, by the text."""
-    return {
-        text: ", ".join(name for name, own in texts.items() if own == text)
-        for text in texts.values()
-    }
+    text = f"Training did not reach its last epoch: {', '.join(unfinished)}"
+    return remarks + [text] * bool(unfinished)
 
 
 # --- JSON

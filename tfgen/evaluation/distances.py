@@ -51,9 +51,18 @@ def moments(features: np.ndarray) -> Moments:
     Raises:
         UsageError: N is at most D, so the covariance would be singular.
     """
+    _check_count(*features.shape)  # before the memory of a large covariance is taken
     running = RunningMoments(features.shape[1])
     running.add(features)
     return running.moments()
+
+
+def _check_count(n: int, dimensions: int) -> None:
+    if n <= dimensions:
+        raise UsageError(
+            f"{n} images are too few for a covariance of {dimensions} features; "
+            f"the least is {dimensions + 1}"
+        )
 
 
 class RunningMoments:
@@ -96,12 +105,7 @@ class RunningMoments:
         Raises:
             UsageError: there are at most D images, so the covariance would be singular.
         """
-        least = len(self._mean) + 1
-        if self.n < least:
-            raise UsageError(
-                f"{self.n} images are too few for a covariance of {len(self._mean)} features; "
-                f"the least is {least}"
-            )
+        _check_count(self.n, len(self._mean))
         return Moments(self._mean.copy(), self._products / (self.n - 1))
 
 

@@ -26,8 +26,7 @@ from tfgen.evaluation.likelihood import active_units, bits_per_dim, dequantized_
 from tfgen.evaluation.metrics import sample_metrics
 from tfgen.evaluation.modes import captured_modes, expected_modes
 from tfgen.evaluation.reading import FORMAT, UNDECIDING_OPTIONS
-from tfgen.evaluation.shards import ShardSummary
-from tfgen.evaluation.subject import LatentDensity, LogDensity, Subject
+from tfgen.evaluation.sources import LatentDensity, LogDensity, SampleSource, ShardSummary
 from tfgen.figures import image_grid, png_bytes
 from tfgen.random import image_seeds
 from tfgen.sampling import batches
@@ -42,10 +41,8 @@ PICTURED, NEAREST = 64, 8
 _FEW, _MANY = 16, 250
 # An estimate of the likelihood takes many evaluations of a network, so it is of fewer images.
 MAX_ESTIMATES = 1000
-# Seconds between two writes of intermediate values.
-_WRITE_EVERY = 15.0
-# With more modes than these, modes are counted on samples of their own, so many per mode (Lin et
-# al. 2018).
+# Above this number of modes, they are counted on extra samples, this many per mode (Lin et al.
+# 2018).
 MANY_MODES, SAMPLES_PER_MODE = 100, 26
 # What two evaluations must share for one to take over parts of the other.
 SHARED = ("format", "weights_sha256", "dataset", "n", "evaluation_seed")
@@ -58,7 +55,7 @@ class Job:
     """One evaluation under way.
 
     Attributes:
-        subject: what is evaluated.
+        source: what is evaluated.
         dataset: its held-out images are the reference.
         request: what is measured.
         partial_path: beginning of the paths of the files with intermediate values, without an
@@ -67,7 +64,7 @@ class Job:
         partial_files: these files, to be removed once the result is written.
     """
 
-    subject: Subject
+    source: SampleSource
     dataset: Dataset
     request: EvaluationRequest
     partial_path: Path
@@ -87,8 +84,8 @@ class Job:
         Raises:
             UsageError: the split has fewer images.
         """
-        if self.subject.n is not None:
-            return self.subject.n
+        if self.source.n is not None:
+            return self.source.n
         split, size = self.request.split, len(getattr(self.dataset, self.request.split))
         n = min(DEFAULT_N, size) if self.request.n is None else self.request.n
         if n > size:
@@ -107,7 +104,7 @@ class Job:
             settings: what decides the values, besides the weights, the data and the seed.
         """
         decisive = {
-            "weights": self.subject.weights_sha256,
+            "weights": self.source.weights_sha256,
             "data": [self.dataset.fingerprint, self.request.split, self.n],
             "seed": self.request.seed,
             **settings,
@@ -120,23 +117,14 @@ class Job:
             stored = np.load(path, allow_pickle=False)
             values = stored["values"] if str(stored["key"]) == key else values
 
-        def write() -> float:
-            # On a full disk the estimate continues, without a file.
-            with contextlib.suppress(OSError):
-                write_arrays(path, {"key": np.array(key), "values": values})
-            return time.monotonic()
-
-        written = time.monotonic()
-        try:
-            with phase(self.console, name.replace("_", " "), self.n) as advance:
-                for part in batches(self.n, batch):
-                    if np.isnan(values[part]).any():
-                        values[part] = estimate(part)
-                    if time.monotonic() - written > _WRITE_EVERY:
-                        written = write()
-                    advance(part.stop - part.start)
-        finally:
-            write()
+        with phase(self.console, name.replace("_", " "), self.n) as advance:
+            for part in batches(self.n, batch):
+                if np.isnan(values[part]).any():
+                    values[part] = estimate(part)
+                    # On a full disk the estimate continues, without a file.
+                    with contextlib.suppress(OSError):
+                        write_arrays(path, {"key": np.array(key), "values": values})
+                advance(part.stop - part.start)
         return values
 
 
@@ -162,39 +150,39 @@ def evaluate(job: Job, extractor: Extractor | None, likelihood: bool = True) -> 
     if extractor is not None:
         extractor.check_images(shape)
         extractor.check_count(job.n, shape)
-    result = describe(job)
-    cost = dict(job.subject.cost)
+    result = provenance(job)
+    cost = dict(job.source.cost)
     if extractor is not None:
         samples, rate = _evaluate_samples(job, extractor)
         result |= samples
         cost |= {"images_a_second": round(rate, 1)} if rate else {}
     if likelihood and (measured := measure_likelihood(job)) is not None:
         result["likelihood"] = measured
-    if job.subject.kind == "images":
-        result["images"] = job.subject.reading
+    if job.source.kind == "images":
+        result["images"] = job.source.reading
     else:
         result["cost"] = cost
     return {**result, "minutes": round((time.perf_counter() - start) / 60, 2)}
 
 
-def describe(job: Job) -> dict[str, Any]:
+def provenance(job: Job) -> dict[str, Any]:
     """What decides an evaluation's metrics, apart from the features."""
-    subject = job.subject
-    run = {} if subject.kind == "images" else subject.training
+    source = job.source
+    run = {} if source.kind == "images" else source.training
     options = run.get("options", {})
     # Runs of earlier versions also hold options of the command, which decide nothing.
     names = {option.name for option in dataclasses.fields(TrainingOptions)} - UNDECIDING_OPTIONS
     deciding = {name: value for name, value in options.items() if name in names}
     return {
         "format": FORMAT,
-        "title": subject.title,
+        "title": source.title,
         "family": run.get("family"),
         "preset": options.get("preset"),
         "seed": options.get("seed"),
         "settings": {"model": run.get("model", {}), "options": deciding},
-        "weights": subject.weights,
-        "weights_sha256": subject.weights_sha256,
-        "train_on": subject.train_on,
+        "weights": source.weights,
+        "weights_sha256": source.weights_sha256,
+        "train_on": source.train_on,
         "dataset": {
             "name": job.dataset.name,
             "fingerprint": job.dataset.fingerprint,
@@ -226,23 +214,22 @@ def _evaluate_samples(job: Job, extractor: Extractor) -> tuple[dict[str, Any], f
     """Metrics of samples, of as many real images, and of noise; samples per second."""
     n, shape = job.n, job.dataset.image_shape
     num_modes = extractor.num_modes(shape)
-    held_out, train = job.held_out, job.subject.training_split(job.dataset).images
+    held_out, train = job.held_out, job.source.training_split(job.dataset).images
     floor_split, floor = _floor(job)
-    sets, summary = {"floor": floor, "ceiling": noise(n, shape)}, None
-    if job.subject.indices is not None:
-        summary, rate = ShardSummary(job.subject, extractor), 0.0
-        with phase(job.console, "shards", job.subject.reading["available"]) as advance:
+    sets, features, rate = {"floor": floor, "ceiling": noise(n, shape)}, {}, 0.0
+    summary = None if job.source.indices is None else ShardSummary(job.source, extractor)
+    if summary is not None:
+        with phase(job.console, "shards", job.source.reading["available"]) as advance:
             summary.read(advance)
-        samples = summary.images
+        samples, features["samples"] = summary.images, summary.image_features
     else:
         with phase(job.console, "samples", n) as advance:
-            samples, rate = job.subject.samples(n, job.request.seed, held_out.labels, advance)
+            samples, rate = job.source.samples(n, job.request.seed, held_out.labels, advance)
         sets = {"samples": samples, **sets}
     with phase(job.console, "features", (1 + len(sets)) * n) as advance:
         reference = extractor.extract(held_out.images, advance)
-        features = {} if summary is None else {"samples": summary.image_features}
         features |= {name: extractor.extract(images, advance) for name, images in sets.items()}
-    description = extractor.describe()
+    description = extractor.identity()
     if held_out.labels is not None and reference.classes is not None:
         description["accuracy"] = float((reference.classes == held_out.labels).mean())
     result: dict[str, Any] = {extractor.key: description, "floor_images": floor_split}
@@ -257,7 +244,7 @@ def _evaluate_samples(job: Job, extractor: Extractor) -> tuple[dict[str, Any], f
         advance(1)
     if summary is not None:
         result["all_images"] = summary.metrics(reference.features)
-    if num_modes > MANY_MODES and job.subject.kind != "images":
+    if num_modes > MANY_MODES and job.source.kind != "images":
         result["modes"] = _count_modes(job, extractor)
     indices, train_indices = np.array(copied["nearest"]).T
     pairs = np.concatenate([samples[indices], train[train_indices]])
@@ -288,7 +275,7 @@ def _count_modes(job: Job, extractor: Extractor) -> dict[str, Any]:
     num_modes = extractor.num_modes(job.dataset.image_shape)
     n = SAMPLES_PER_MODE * num_modes
     with phase(job.console, "modes", 2 * n) as advance:
-        samples, _ = job.subject.samples(n, job.request.seed + 1, None, advance)
+        samples, _ = job.source.samples(n, job.request.seed + 1, None, advance)
         classes = extractor.extract(samples, advance).classes
         assert classes is not None
         counts = captured_modes(classes, num_modes)
@@ -348,7 +335,7 @@ def measure_likelihood(job: Job) -> dict[str, Any] | None:
     Raises:
         WorkError: a value is not finite.
     """
-    density, held_out = job.subject.density, job.held_out
+    density, held_out = job.source.density, job.held_out
     seeds = image_seeds(job.request.seed, job.n)
 
     def inputs(part: slice) -> Inputs:

@@ -29,9 +29,9 @@ PER_FEATURE = 4
 # A larger image is reduced to this length of its longer side.
 MAX_SIDE = 64
 _KERNEL, _CHANNELS, _SEED = 3, 3, 0
-# Changes with what is computed of the weights, so that the hash does, too.
+# A part of the hash; it changes when the computation changes.
 _COMPUTATION = b"random network 1"
-# Added to the mean square of a layer, so that an image of one colour is no division by zero.
+# Keeps an image of one colour from a division by zero.
 _EPSILON = 1e-3
 
 
@@ -64,7 +64,7 @@ class Extractor(abc.ABC):
     needs_covariance = True
 
     @abc.abstractmethod
-    def describe(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """Name, and a hash of all that decides the features; metrics compare only if it is equal.
 
         For JSON; the hash is under `sha256`.
@@ -153,7 +153,7 @@ class RandomNetwork(Extractor):
         self._kernels, self._projection = draw_weights(min(FEATURES, max(1, n // PER_FEATURE)))
         self._function = tf.function(self._compute, reduce_retracing=True)
 
-    def describe(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """Name, number of features, and the hash of the weights and of what is computed of them."""
         digest = hashlib.sha256(_COMPUTATION)
         for weights in (*self._kernels, self._projection):

@@ -9,11 +9,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from tfgen.errors import UsageError, size_text
+from tfgen.settings.fields import Config, option
+from tfgen.settings.training import MAX_SEED
+
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tfgen.data import Dataset
+
 # Called with the number of images that were just finished.
 Advance: TypeAlias = Callable[[int], None]
+# Pixels that a network for features takes: the values of black and of white.
+Range: TypeAlias = Literal["0,1", "-1,1", "0,255"]
 # Samples by default: as many as MNIST has test images.
 DEFAULT_N = 10_000
 # With fewer images, samples are not ranked: the random network lacks features, and metrics of noise
@@ -26,23 +34,55 @@ def silent(images: int) -> None:
 
 
 @dataclass(frozen=True)
-class EvaluationRequest:
-    """How a model is evaluated.
+class EvaluationRequest(Config):
+    """How a model is evaluated; each field is also a flag of `tfgen-evaluate`."""
 
-    Attributes:
-        split: the held-out images that samples and likelihood are measured by.
-        n: number of samples, and of held-out images; None: the size of the split, at most
-            `DEFAULT_N`.
-        seed: of samples, binarization, dequantization and importance samples.
-        importance_samples: per image, of a model with latent variables.
-        dequantizations: draws per image, of a model of dequantized bytes.
+    split: Literal["test", "validation"] = option("test", "held-out images to compare with")
+    n: int | None = option(
+        None,
+        "number of samples, and of held-out images "
+        f"(default: the size of the split, at most {DEFAULT_N})",
+        minimum=2,
+    )
+    importance_samples: int = option(
+        500, "importance samples per image, for a model with latent variables", minimum=1
+    )
+    dequantizations: int = option(
+        8, "dequantization draws per image, for a model of dequantized bytes", minimum=1
+    )
+    seed: int = option(
+        0,
+        "seed for samples, random subsets of images, binarization, dequantization and importance "
+        "samples",
+        minimum=0,
+        maximum=MAX_SEED,
+    )
+
+
+def check_data_set(
+    dataset: "Dataset", split: str, title: str, shape: tuple[int, ...], num_classes: int
+) -> None:
+    """Refuse a data set that does not suit a model.
+
+    Args:
+        dataset: to measure the model by.
+        split: whose images and labels are used.
+        title: what messages call the model.
+        shape: height, width and channels of its images.
+        num_classes: of a conditional model; 0 of an unconditional one.
+
+    Raises:
+        UsageError: images have another shape, or labels are missing or out of range.
     """
-
-    split: Literal["test", "validation"] = "test"
-    n: int | None = None
-    seed: int = 0
-    importance_samples: int = 500
-    dequantizations: int = 8
+    labels, fault = getattr(dataset, split).labels, ""
+    if tuple(dataset.image_shape) != shape:
+        size, wrong = size_text(shape), size_text(dataset.image_shape)
+        fault = f"the images of {title} are {size}, but those of {dataset.name} are {wrong}"
+    elif num_classes and (labels is None or labels.max() >= num_classes):
+        available = "no labels" if labels is None else f"labels up to {labels.max()}"
+        fault = f"{title} has {num_classes} classes, {dataset.name} has {available}"
+    if fault:
+        raise UsageError(f"{fault}; name the data set of its training with --dataset")
 
 
 @contextlib.contextmanager

@@ -1,25 +1,34 @@
-"""Every metric of an evaluation, declared once, and the metrics that features of images have.
+"""Every metric of an evaluation, declared once in `METRICS`.
 
-A new metric of samples is an estimator, a row of `METRICS`, and a line of `sample_metrics`. The
-tables of `tfgen-evaluate` and `tfgen-compare` and the figure read `METRICS`.
+A new metric of features is an estimator and a row of `METRICS`. All else reads them: evaluations,
+the tables of `tfgen-evaluate` and `tfgen-compare`, the figure, `tfgen.callbacks.Evaluate`, a
+model's card, the page of the server and the documentation's site.
 
 No TensorFlow here.
 """
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tfgen.evaluation.coverage import coverage
-from tfgen.evaluation.distances import fid, kid
+import numpy as np
+
+from tfgen.errors import UsageError
+from tfgen.evaluation.coverage import Coverage, coverage
+from tfgen.evaluation.distances import Estimate, fid, kid
 from tfgen.evaluation.modes import ModeCounts, captured_modes
 
 if TYPE_CHECKING:
     from tfgen.evaluation.features import ImageFeatures
 
-# With more modes than these, the histogram of the modes is left out.
+# Above this number of modes, the histogram is left out.
 _MAX_HISTOGRAM = 100
+HIGHER, LOWER = 1, -1
+# Takes features of samples, `[N, D]`, and of real images, `[M, D]`. Returns the value, the value
+# with its standard error, or several metrics by their keys. Raises `UsageError` for too few images.
+Estimator: TypeAlias = Callable[[np.ndarray, np.ndarray], float | Estimate | Coverage]
 
 
 @dataclass(frozen=True)
@@ -33,9 +42,10 @@ class Metric:
         key: its key in that part.
         name: in tables and figures.
         sentence: what it measures.
+        better: `HIGHER`, `LOWER`, or 0 if neither is.
+        estimate: its estimator, for a metric of features.
         unit: empty for none.
         scale: factor between the number in an evaluation and the one that is shown.
-        better: 1 if higher is better, −1 if lower is, 0 if neither.
         digits: significant digits of the mean.
     """
 
@@ -43,15 +53,22 @@ class Metric:
     key: str
     name: str
     sentence: str
+    better: int = 0
+    estimate: Estimator | None = None
     unit: str = ""
     scale: int = 1
-    better: int = 0
     digits: int = 3
 
     @property
     def heading(self) -> str:
         """Name, and unit in square brackets."""
         return f"{self.name} [{self.unit}]" if self.unit else self.name
+
+    @property
+    def caption(self) -> str:
+        """What it measures, and whether higher or lower is better."""
+        direction = {HIGHER: " (higher is better)", LOWER: " (lower is better)"}
+        return self.sentence + direction.get(self.better, "")
 
     def value(self, evaluation: Mapping[str, Any]) -> float | None:
         """The number that is shown of an evaluation; None if it has none that is finite."""
@@ -61,6 +78,11 @@ class Metric:
         """The standard error of `value`, in its unit; 0 if unknown."""
         return self._scaled(evaluation, f"{self.key}_error") or 0.0
 
+    def text(self, evaluation: Mapping[str, Any]) -> str | None:
+        """The number that is shown of an evaluation, as text; None if it has none."""
+        value = self.value(evaluation)
+        return None if value is None else format_number(value, self.digits)
+
     def _scaled(self, evaluation: Mapping[str, Any], key: str) -> float | None:
         number: Any = (evaluation.get(self.part) or {}).get(key)
         is_known = isinstance(number, int | float) and math.isfinite(number)
@@ -69,24 +91,24 @@ class Metric:
 
 # In the order of the tables' columns.
 METRICS = (
-    Metric("samples", "copied", "copied", "looks like a training image", "%", scale=100),
-    Metric("samples", "fid", "FID", "Fréchet distance", better=-1),
-    Metric("samples", "kid", "KID × 1000", "kernel distance", scale=1000, better=-1),
-    Metric("samples", "precision", "precision", "share of realistic samples", better=1),
-    Metric("samples", "recall", "recall", "share of real images", better=1),
-    Metric("samples", "density", "density", "samples around a real image", better=1),
-    Metric("samples", "coverage", "coverage", "share of real images", better=1),
-    Metric("samples", "class_entropy", "class entropy", "spread over classes", "nats", digits=4),
-    Metric("modes", "captured", "modes", "classes with a sample", better=1, digits=4),
-    Metric("modes", "kl", "KL of modes", "from uniform", "nats", better=-1),
-    Metric("likelihood", "negative_elbo", "−ELBO", "bound", "nats", better=-1, digits=5),
-    Metric("likelihood", "nll", "NLL", "negative log-likelihood", "nats", better=-1, digits=5),
-    Metric("likelihood", "bits_per_dim", "bits/dim", "bits per byte", better=-1, digits=4),
+    Metric("samples", "copied", "copied", "looks like a training image", unit="%", scale=100),
+    Metric("samples", "fid", "FID", "distance to real images", LOWER, fid),
+    Metric("samples", "kid", "KID × 1000", "kernel distance", LOWER, kid, scale=1000),
+    Metric("samples", "precision", "precision", "share of realistic samples", HIGHER, coverage),
+    Metric("samples", "recall", "recall", "share of real images like samples", HIGHER, coverage),
+    Metric("samples", "density", "density", "real images around a sample", HIGHER, coverage),
+    Metric("samples", "coverage", "coverage", "share of real images covered", HIGHER, coverage),
+    Metric("samples", "class_entropy", "class entropy", "spread of classes", unit="nats", digits=4),
+    Metric("modes", "captured", "modes", "classes with a sample", HIGHER, digits=4),
+    Metric("modes", "kl", "KL of modes", "from uniform", LOWER, unit="nats"),
+    Metric("likelihood", "negative_elbo", "−ELBO", "bound", LOWER, unit="nats", digits=5),
+    Metric("likelihood", "nll", "NLL", "negative log-likelihood", LOWER, unit="nats", digits=5),
+    Metric("likelihood", "bits_per_dim", "bits/dim", "bits per byte", LOWER, digits=4),
     Metric("cost", "seconds_an_epoch", "s/epoch", "seconds per epoch, median"),
-    Metric("cost", "seconds", "training", "whole training", "s", digits=4),
+    Metric("cost", "seconds", "training", "whole training", unit="s", digits=4),
     Metric("cost", "images_a_second", "images/s", "samples per second"),
     Metric("cost", "parameters", "parameters", "trainable numbers", digits=4),
-    Metric("cost", "peak_mib", "peak", "largest memory in use", "MiB", digits=4),
+    Metric("cost", "peak_mib", "peak", "largest memory in use", unit="MiB", digits=4),
 )
 
 
@@ -108,20 +130,24 @@ def sample_metrics(
         num_modes: number of classes; 0 without classes.
 
     Returns:
-        The metrics by key. `fid` is missing if the images are too few for the covariance of the
-        features, metrics of classes if there are none, or fewer samples than classes.
-
-    Raises:
-        UsageError: there are too few images for the other metrics.
+        The metrics by key, without those for which the images are too few. Metrics of classes are
+        missing if there are no classes, or fewer samples than classes.
     """
     metrics: dict[str, Any] = {}
-    if min(len(samples.features), len(reference.features)) > samples.features.shape[1]:
-        metrics["fid"] = fid(samples.features, reference.features)
-    metrics["kid"], metrics["kid_error"] = kid(samples.features, reference.features)
-    metrics |= coverage(samples.features, reference.features)._asdict()
+    for metric in METRICS:
+        if metric.estimate is not None and metric.key not in metrics:
+            with contextlib.suppress(UsageError):  # too few images
+                estimate = metric.estimate(samples.features, reference.features)
+                metrics |= _by_key(metric.key, estimate)
     if samples.classes is not None and len(samples.classes) >= num_modes:
         metrics |= class_metrics(captured_modes(samples.classes, num_modes))
     return metrics
+
+
+def _by_key(key: str, estimate: float | Estimate | Coverage) -> dict[str, float]:
+    if isinstance(estimate, Estimate):
+        return {key: estimate.value, f"{key}_error": estimate.error}
+    return estimate._asdict() if isinstance(estimate, Coverage) else {key: float(estimate)}
 
 
 def class_metrics(modes: ModeCounts) -> dict[str, Any]:
@@ -129,3 +155,24 @@ def class_metrics(modes: ModeCounts) -> dict[str, Any]:
     metrics = {"modes": modes.captured, "modes_kl": modes.kl, "class_entropy": modes.entropy}
     few = len(modes.histogram) <= _MAX_HISTOGRAM
     return metrics | ({"classes": modes.histogram.tolist()} if few else {})
+
+
+def shown_metrics(evaluation: Mapping[str, Any]) -> list[dict[str, str | None]]:
+    """The metrics by which models are ranked, as the server's page shows them.
+
+    Returns:
+        For each of them `name`, with the events of a likelihood, `caption`, `value` and `real`, the
+        value of real images; None for what was not measured.
+    """
+    events = (evaluation.get("likelihood") or {}).get("events")
+    real = {"samples": evaluation.get("floor")}
+    return [
+        {
+            "name": f"{m.heading} of {events}" if events and m.part == "likelihood" else m.heading,
+            "caption": m.caption,
+            "value": m.text(evaluation),
+            "real": m.text(real),
+        }
+        for m in METRICS
+        if m.better
+    ]

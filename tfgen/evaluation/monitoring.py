@@ -15,20 +15,20 @@ from tfgen.evaluation.features import FEATURES, PER_FEATURE, RandomNetwork
 SAMPLES, REFERENCE = 500, 2000
 # The colours of an image are averaged over this many parts of each side, or fewer.
 _PARTS = (4, 2, 1)
-# Features that differ less than by this differ by rounding alone.
+# Smaller differences of features are rounding errors.
 _ALIKE_IMAGES = 1e-6
-# A diversity below this share of that of the best epoch, in so many epochs in a row, is lost; it is
-# back above a larger share. Samples that were all alike at the best epoch had none to lose.
+# Diversity is lost after 2 epochs below 50 % of the best epoch's, recovered above 75 %. If the best
+# epoch's samples were all alike, there is none to lose.
 _LOST, _LOST_EPOCHS, _BACK = 0.5, 2, 0.75
-# Samples that are less diverse than this in so many epochs in a row have never become diverse.
+# Samples are alike below this diversity; after 20 such epochs they have never become diverse.
 _ALIKE, _ALIKE_EPOCHS = 0.1, 20
 # Epochs over which the scores of a discriminator are added up.
 _SCORE_EPOCHS = 5
-# The share of what a discriminator learned that holds for the training images alone: above the
-# first value it has learned them by heart, below the second one no longer.
-_BY_HEART, _NOT_BY_HEART = 0.8, 0.6
-# The scores of samples in training and in validation differ by at most this share of what separates
-# samples from training images; else batch normalization or dropout changes the scores too much.
+# A discriminator knows the training images by heart if this share of what it learned holds for them
+# alone.
+_BY_HEART = 0.8
+# Scores of samples in training and in validation may differ by this share of what separates samples
+# from training images. Beyond it, batch normalization or dropout changes the scores too much.
 _SCORE_MISMATCH = 0.5
 _SCORES = ("real_score", "fake_score", "val_real_score", "val_fake_score")
 
@@ -175,8 +175,7 @@ class TrainingWatch:
         if self._distance in logs and "diversity" in logs:
             distance, diversity = float(logs[self._distance]), float(logs["diversity"])
             if distance < self._best:
-                self._best, self._best_diversity = distance, diversity
-                self.best_epoch = epoch
+                self._best, self._best_diversity, self.best_epoch = distance, diversity, epoch
             faults.append(self._lost_diversity(diversity))
         if all(name in logs for name in _SCORES):
             self._scores.append([float(np.ravel(logs[name])[0]) for name in _SCORES])
@@ -192,16 +191,16 @@ class TrainingWatch:
         share = diversity / self._best_diversity if self._best_diversity >= _ALIKE else 1.0
         self._low_epochs = self._low_epochs + 1 if share < _LOST else 0
         self._alike_epochs = self._alike_epochs + 1 if diversity < _ALIKE else 0
-        was_lost, is_back = self._is_lost, share >= _BACK and diversity >= _ALIKE
-        has_fallen = self._low_epochs >= _LOST_EPOCHS
-        is_new = has_fallen or self._alike_epochs >= _ALIKE_EPOCHS
-        self._is_lost = is_new or (was_lost and not is_back)
-        if was_lost or not is_new:
+        has_fallen, was_lost = self._low_epochs >= _LOST_EPOCHS, self._is_lost
+        is_low = has_fallen or self._alike_epochs >= _ALIKE_EPOCHS
+        self._is_lost = is_low or (was_lost and (share < _BACK or diversity < _ALIKE))
+        if was_lost or not is_low:
             return ""
         now = f"{diversity:.2f} of the real images'"
-        before = f"{self._best_diversity:.2f} at epoch {self.best_epoch}"
         fault = f"have been almost alike for {_ALIKE_EPOCHS} epochs ({now})"
-        fault = f"have lost their diversity ({now}; {before})" if has_fallen else fault
+        if has_fallen:
+            before = f"{self._best_diversity:.2f} at epoch {self.best_epoch}"
+            fault = f"have lost their diversity ({now}; {before})"
         return f"the samples {fault}: the generator may have collapsed"
 
     def _learned_by_heart(self) -> str:
@@ -213,16 +212,14 @@ class TrainingWatch:
         adversarial networks with limited data"): 0 without overfitting, 1 if held-out images score
         as low as samples. The numerator is of validation, the denominator of training.
         """
-        scores = np.array(self._scores)
-        separation = (scores[:, 0] - scores[:, 1]).sum()
-        mismatch = np.abs(scores[:, 3] - scores[:, 1]).sum()
-        if len(scores) < _SCORE_EPOCHS or mismatch > _SCORE_MISMATCH * separation:
+        real, fake, held_out, fake_later = np.array(self._scores).T
+        separation, mismatch = (real - fake).sum(), np.abs(fake_later - fake).sum()
+        if len(real) < _SCORE_EPOCHS or mismatch > _SCORE_MISMATCH * separation:
             return ""
-        share = (scores[:, 2] - scores[:, 3]).sum() / separation if separation > 0 else 1.0
-        was_by_heart = self._is_by_heart
-        self._is_by_heart = 1 - share > (_NOT_BY_HEART if was_by_heart else _BY_HEART)
-        if was_by_heart or not self._is_by_heart:
+        share = (held_out - fake_later).sum() / separation if separation > 0 else 1.0
+        if self._is_by_heart or 1 - share <= _BY_HEART:
             return ""
+        self._is_by_heart = True
         return (
             "the discriminator has learned the training images by heart: more of them or "
             "augmentation may help"

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +16,7 @@ from tfgen.data.pictures import resize, to_array, to_picture
 from tfgen.errors import UsageError, WorkError
 from tfgen.evaluation.classifier import FeatureClassifier, find_classifier, open_classifier
 from tfgen.evaluation.features import Extractor, ImageFeatures, RandomNetwork
+from tfgen.evaluation.job import Range
 from tfgen.models.base import ImageModel
 from tfgen.publishing import inspection
 from tfgen.publishing.artifacts import kind_at
@@ -24,8 +25,6 @@ from tfgen.publishing.operations import ALLOWED, LOCAL
 from tfgen.publishing.versions import Version, hash_files
 from tfgen.system.atomic import file_sha256
 
-# Pixels that a network takes: the values of black and of white.
-Range = Literal["0,1", "-1,1", "0,255"]
 # Factor and summand that bring bytes to a range.
 _SCALES = {"0,1": (1 / 255, 0), "-1,1": (2 / 255, -1), "0,255": (1, 0)}
 
@@ -78,7 +77,7 @@ class OwnNetwork(Extractor):
         self._range: Range = value_range or "0,255"
         self._files_sha256 = sha256
 
-    def describe(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """Name, input and hash; the hash is of the files and of the range."""
         text = json.dumps([self._files_sha256, self._range])
         return {
@@ -120,12 +119,11 @@ def _image_shape(
     Raises:
         UsageError: it does not compute a vector for each image.
     """
-    shapes = [tf.TensorShape(tensor.shape) for tensor in (*inputs, *outputs)]
-    if len(inputs) == len(outputs) == 1 and (shapes[0].rank, shapes[1].rank) == (4, 2):
-        batch, *shape = shapes[0].as_list()
+    taken, computed = ([tf.TensorShape(t.shape) for t in tensors] for tensors in (inputs, outputs))
+    if [shape.rank for shape in (*taken, *computed)] == [4, 2] and len(taken) == 1:
+        batch, *shape = taken[0].as_list()
         if batch is None and shape[2] in (None, 1, 3):
             return tuple(shape)
-    taken, computed = shapes[: len(inputs)], shapes[len(inputs) :]
     raise UsageError(
         f"{path} computes {' and '.join(map(str, computed)) or 'nothing'} from "
         f"{' and '.join(map(str, taken)) or 'nothing'}; it must declare one input, (None, height, "

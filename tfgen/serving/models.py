@@ -17,6 +17,7 @@ import orjson
 from starlette.exceptions import HTTPException
 
 from tfgen.errors import TfgenError, UsageError
+from tfgen.evaluation.metrics import shown_metrics
 from tfgen.publishing import versions
 from tfgen.publishing.listing import mapping
 from tfgen.publishing.signatures import Signature, SignatureSampler
@@ -41,8 +42,8 @@ class Listed(NamedTuple):
 
     Attributes:
         name: name that it was published under.
-        versions: the number of each version, whether it is shipped, and its evaluation; the newest
-            first.
+        versions: the number of each version, whether it is shipped, and the metrics of its
+            evaluation; the newest first.
         manifest: the manifest of the newest version.
         key: the newest version on the disk.
     """
@@ -308,11 +309,11 @@ def read_metadata(version: Version) -> dict[str, Any]:
 
 
 def shown_version(number: int, is_shipped: bool, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """A version as the page lists it; its evaluation may be None."""
+    """A version as the page lists it, with the metrics of its evaluation; None without one."""
     evaluation = mapping(manifest, "evaluation")
-    # The floor has the figures of real images.
-    figures = {part: mapping(evaluation, part) for part in ("samples", "floor", "likelihood")}
-    return {"number": number, "shipped": is_shipped, "evaluation": figures if evaluation else None}
+    parts = {name: mapping(evaluation, name) for name in evaluation}
+    metrics = shown_metrics(parts) if evaluation else None
+    return {"number": number, "shipped": is_shipped, "evaluation": metrics}
 
 
 def _read_manifest(version: Version) -> dict[str, Any]:

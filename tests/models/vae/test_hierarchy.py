@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 from tests.arrays import normal
 from tests.models.vae.test_vae import noise
 from tfgen import VAE, Identity
-from tfgen.evaluation.subject import density_of
+from tfgen.evaluation.sources import density_of
 from tfgen.models.vae.bounds import kl_of_noise
 from tfgen.models.vae.hierarchy import Level
 

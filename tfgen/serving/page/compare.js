@@ -17,19 +17,6 @@ export const lead = () => html`
   generator against such a discriminator.`;
 
 const COUNT = 16;
-// The figures of an evaluation: its part, their keys, names and meanings; and decimals, if not 2.
-const FIGURES = [
-  ["samples", "fid", "FID", "distance to real images; lower is better"],
-  ["samples", "precision", "precision", "share of samples that look real; higher is better"],
-  ["samples", "recall", "recall", "share of real images that samples resemble; higher is better"],
-  ["samples", "density", "density", "how many real images are around a sample; higher is better"],
-  ["samples", "coverage", "coverage", "share of real images with samples nearby; higher is better"],
-  ["likelihood", "bits_per_dim", "bits/dim",
-    "bits per pixel and channel of a test image; lower is better"],
-  ["likelihood", "negative_elbo", "−ELBO",
-    "nats to store a test image, an upper bound; lower is better", 1],
-];
-
 export function mount(root, state, context, samplers) {
   const groups = groupsOf(samplers);
   const body = html`<div></div>`;
@@ -61,7 +48,7 @@ export function mount(root, state, context, samplers) {
           "There are no real images for these models; tfgen-serve --data-dir FOLDER shows them.",
         );
     const samples = gallery(columns, real, state, { ...context, signal }, choice);
-    return [samples, figuresTable(versions), game];
+    return [samples, metricsTable(versions), game];
   };
   show();
 }
@@ -111,22 +98,25 @@ function gallery(columns, real, state, context, choice) {
 }
 
 /** The table of evaluations, and which versions have none. */
-function figuresTable(versions) {
+function metricsTable(versions) {
   const evaluated = versions.filter(({ evaluation }) => evaluation);
-  // The figures of real images, those of the validation set.
-  const floor = evaluated.map(({ evaluation }) => evaluation.floor).find(({ fid }) => fid);
-  const row = ([part, key, label, meaning, digits = 2]) => {
-    const figures = evaluated.map(({ evaluation }) => evaluation[part][key]);
-    if (figures.every((figure) => typeof figure !== "number")) return null;
-    if (floor) figures.unshift(part === "samples" ? floor[key] : null);
-    const cells = figures.map((figure) =>
-      html`<td>${typeof figure === "number" ? figure.toFixed(digits) : "–"}</td>`);
-    const heading = html`<th scope="row">${label}<span class="hint"> ${meaning}</span></th>`;
+  // Each evaluation lists all metrics, in one order. A likelihood is named by what it is of.
+  const metrics = (evaluated[0]?.evaluation ?? []).flatMap((_, i) =>
+    [...Map.groupBy(evaluated.map(({ evaluation }) => evaluation[i]), ({ name }) => name).values()]
+      .filter((values) => values.some(({ value }) => value)));
+  const hasReal = metrics.flat().some(({ real }) => real);
+  const rows = metrics.map((values) => {
+    const [{ name, caption }] = values;
+    const texts = evaluated.map(({ evaluation }) =>
+      evaluation.find((metric) => metric.name === name)?.value);
+    if (hasReal) texts.unshift(values.find(({ real }) => real)?.real);
+    const cells = texts.map((text) => html`<td>${text ?? "–"}</td>`);
+    const heading = html`<th scope="row">${name}<span class="hint"> ${caption}</span></th>`;
     return html`<tr>${[heading, ...cells]}</tr>`;
-  };
+  });
   const headings = evaluated.map(({ model }) =>
     html`<th scope="col" class=${`family-${model.family}`}>${model.name}</th>`);
-  if (floor) headings.unshift(html`<th scope="col">real images</th>`);
+  if (hasReal) headings.unshift(html`<th scope="col">real images</th>`);
   const missing = versions.filter(({ evaluation }) => !evaluation).map(({ title, model }) =>
     html`<p class="hint">${title} is not evaluated: <code>tfgen-evaluate ${model.name}</code></p>`);
   const explanation = html`<p class="hint">The column “real images”: validation images measured
@@ -136,7 +126,7 @@ function figuresTable(versions) {
       <h2>What tfgen-evaluate measured</h2>
       <div class="scroll" tabindex="0" role="group" aria-label="Table of evaluations">
         <table><thead><tr><td></td>${headings}</tr></thead>
-        <tbody>${FIGURES.map(row)}</tbody></table></div>
-      ${floor && explanation}${missing}
+        <tbody>${rows}</tbody></table></div>
+      ${hasReal && explanation}${missing}
     </section>`;
 }

@@ -1,6 +1,8 @@
 """What is evaluated: a sampler and its record, or images that something else made."""
 
+import contextlib
 import hashlib
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,9 +14,14 @@ import tensorflow as tf
 
 from tfgen import random
 from tfgen.data import Dataset, Split, pictures
-from tfgen.errors import UsageError, WorkError, size_text
-from tfgen.evaluation.job import Advance, silent
+from tfgen.data.shards import Manifest, read_manifest, read_shards
+from tfgen.errors import UsageError, WorkError
+from tfgen.evaluation.distances import RunningMoments, frechet_distance, moments
+from tfgen.evaluation.features import Extractor, ImageFeatures
+from tfgen.evaluation.job import Advance, check_data_set, silent
 from tfgen.evaluation.likelihood import PAIRS, Bounds
+from tfgen.evaluation.metrics import class_metrics
+from tfgen.evaluation.modes import counted_modes
 from tfgen.models.generative import BYTES
 from tfgen.nn import cpu
 from tfgen.publishing import export
@@ -27,6 +34,8 @@ from tfgen.settings.training import TrainOn
 from tfgen.training.folder import RunFolder
 from tfgen.training.plan import count_parameters
 
+# Images in shards that are decoded, and of which features are extracted, at once.
+READ_AT_ONCE = 500
 # How images of another size than the data set's are resized, for the result and the terminal.
 RULE = "cropped to the aspect ratio, then Pillow's antialiased Lanczos filter"
 
@@ -126,12 +135,12 @@ def _with_ema_weights(model: Any, function: Callable[..., Any]) -> Callable[...,
     return with_ema_weights
 
 
-# --- the subject
+# --- a source of samples
 # ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Subject:
+class SampleSource:
     """A sampler or images to evaluate, with what is known of their training.
 
     Attributes:
@@ -200,25 +209,14 @@ class Subject:
         """Refuse a data set that does not suit the model.
 
         Raises:
-            UsageError: images have another shape, the split was trained on, or a conditional
-                model's labels are missing or out of range.
+            UsageError: the split was trained on, or see `check_data_set`.
         """
         if split == "validation" and self._has_seen_validation(dataset):
             raise UsageError(
                 f"{self.title} was trained on the validation images (--train-on all), so it cannot "
                 "be judged by them; leave out --split validation"
             )
-        labels, fault = getattr(dataset, split).labels, ""
-        if tuple(dataset.image_shape) != self.image_shape:
-            size, wrong = size_text(self.image_shape), size_text(dataset.image_shape)
-            fault = (
-                f"the images of {self.title} are {size}, but those of {dataset.name} are {wrong}"
-            )
-        elif self.num_classes and (labels is None or labels.max() >= self.num_classes):
-            available = "no labels" if labels is None else f"labels up to {labels.max()}"
-            fault = f"{self.title} has {self.num_classes} classes, {dataset.name} has {available}"
-        if fault:
-            raise UsageError(f"{fault}; name the data set of its training with --dataset")
+        check_data_set(dataset, split, self.title, self.image_shape, self.num_classes)
 
     def samples(
         self, n: int, seed: int, labels: np.ndarray | None = None, advance: Advance = silent
@@ -270,9 +268,9 @@ def as_bytes(pixels: np.ndarray, title: str) -> np.ndarray:
     return np.round(255 * pixels).astype(np.uint8)
 
 
-def open_subject(
+def open_source(
     artifact: Artifact, weights: str = "best", sampling: Mapping[str, Any] | None = None
-) -> Subject:
+) -> SampleSource:
     """Open a run or a published version to evaluate it.
 
     Args:
@@ -293,7 +291,7 @@ def open_subject(
         training = RunFolder(path).read_config() | {"model": model.config.to_json()}
         options = training["options"]
         title = f"{training['family']} {options['preset']}, seed {options['seed']}"
-        cost, sha256 = RunFolder(path).read_cost(), export.weights_sha256(model)
+        cost, sha256 = RunFolder(path).read_cost(), None
     else:
         sampler = Sampler(artifact.version)
         if not sampler.has_signature("sample"):
@@ -302,16 +300,15 @@ def open_subject(
             model = exported_model(path)
         except UsageError as error:
             reason = str(error)
-        training, weights = sampler.training, str(sampler.manifest.get("weights"))
-        title, sha256 = sampler.title, sampler.manifest.get("weights_sha256")
-        # An older manifest has none; the rebuilt model lacks the count of steps.
-        if sha256 is None and model is not None:
-            sha256 = export.weights_sha256(model)
+        manifest, training, title = sampler.manifest, sampler.training, sampler.title
+        weights, sha256 = str(manifest.get("weights")), manifest.get("weights_sha256")
         # Versions of earlier releases have only what the evaluation of the run wrote.
-        evaluation = sampler.manifest.get("evaluation") or {}
-        cost = training.get("cost") or evaluation.get("cost", {})
+        cost = training.get("cost") or (manifest.get("evaluation") or {}).get("cost", {})
+    # An older manifest has none; the rebuilt model lacks the count of steps.
+    if sha256 is None and model is not None:
+        sha256 = export.weights_sha256(model)
     shape = sampler.signature("sample").outputs["images"].shape[1:]
-    return Subject(
+    return SampleSource(
         title=title,
         path=path,
         kind="run" if artifact.version is None else "version",
@@ -343,7 +340,7 @@ def open_images(
     most: int,
     seed: int,
     advance: Advance = silent,
-) -> Subject:
+) -> SampleSource:
     """Open a folder of pictures or an NPZ file for evaluation.
 
     Of more than `most` images, that many are drawn at random; they keep their order.
@@ -376,7 +373,7 @@ def open_images(
     digest = hashlib.sha256(f"{images.shape};".encode())
     digest.update(np.ascontiguousarray(images).data)
     reading = {"available": available, "resized": resized, "rule": RULE, "skipped": len(skipped)}
-    return Subject(
+    return SampleSource(
         title=title(path),
         path=path,
         kind="images",
@@ -426,3 +423,124 @@ def drawn(count: int, most: int, seed: int) -> np.ndarray:
     if count <= most:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).choice(count, most, replace=False, shuffle=False))
+
+
+# --- shards
+# ----------------------------------------------------------------------------------------------
+
+
+def find_shards(folder: Path) -> Manifest:
+    """The manifest of a folder of shards.
+
+    Raises:
+        UsageError: shards are missing.
+        WorkError: the manifest is damaged, or a shard is missing or has another size.
+    """
+    manifest = read_manifest(folder)
+    for shard in manifest.shards:
+        shard.check(folder, hashes=False)  # which reading compares
+    return manifest
+
+
+def open_shards(folder: Path, manifest: Manifest, most: int, seed: int) -> SampleSource:
+    """Open a folder of shards for evaluation; reads no shard.
+
+    If there are more than `most` images, the metrics that need single images use a random subset of
+    that size, in order.
+
+    Args:
+        folder: of the shards.
+        manifest: what `find_shards` returned for it.
+        most: number of images that are evaluated one by one.
+        seed: of the draw.
+    """
+    request = manifest.request
+    shards = json.dumps([shard.to_json() for shard in manifest.shards], sort_keys=True)
+    return SampleSource(
+        title=title(folder),
+        path=folder,
+        kind="images",
+        weights_sha256=hashlib.sha256(shards.encode()).hexdigest(),
+        image_shape=tuple(request.image_shape),
+        num_classes=request.num_classes,
+        training=request.training,
+        indices=drawn(request.n, most, seed),
+        reading={"available": request.n, "request": request.to_json()},
+    )
+
+
+class ShardSummary:
+    """What is computed of all images in shards, in memory that does not depend on their number.
+
+    Args:
+        source: of shards.
+        extractor: of features.
+
+    Attributes:
+        images: those that are evaluated one by one, `uint8[n, H, W, C]`.
+        features: of these images, `float32[n, D]`.
+        classes: of these images, `int64[n]`; None of an extractor without classes.
+        moments: of the features of all images.
+        histogram: images of each class, `int64[K]`; K is 0 without classes.
+        agreeing: images whose class is their label; None where this has no meaning.
+    """
+
+    def __init__(self, source: SampleSource, extractor: Extractor):
+        shape, num_modes = source.image_shape, extractor.num_modes(source.image_shape)
+        self._source, self._extractor = source, extractor
+        self.moments = RunningMoments(extractor.dimensions(shape))
+        self.histogram = np.zeros(num_modes, np.int64)
+        has_same_classes = num_modes and num_modes == source.num_classes
+        self.agreeing = 0 if has_same_classes else None
+
+    def read(self, advance: Advance = silent) -> None:
+        """Reads all shards once, and checks each by its hash.
+
+        Args:
+            advance: called with the number of images that were just done.
+
+        Raises:
+            WorkError: a shard is missing or damaged.
+        """
+        indices, start, chosen = self._source.indices, 0, []
+        assert indices is not None
+        for batch in read_shards(self._source.path, READ_AT_ONCE):
+            computed, n = self._extractor.extract(batch.images), len(batch.images)
+            self.moments.add(computed.features)
+            rows = indices[slice(*np.searchsorted(indices, (start, start + n)))] - start
+            classes = np.zeros(n, int) if computed.classes is None else computed.classes
+            chosen.append((batch.images[rows], computed.features[rows], classes[rows]))
+            if len(self.histogram):
+                self.histogram += np.bincount(classes, minlength=len(self.histogram))
+            if self.agreeing is not None:
+                self.agreeing += int((classes == batch.labels).sum())
+            advance(n)
+            start += n
+        self.images, self.features, classes = map(np.concatenate, zip(*chosen, strict=True))
+        self.classes = classes if len(self.histogram) else None
+
+    @property
+    def image_features(self) -> ImageFeatures:
+        """Features and classes of the images that are evaluated one by one."""
+        return ImageFeatures(self.features, self.classes)
+
+    def metrics(self, reference: np.ndarray) -> dict[str, Any]:
+        """The metrics of all images, for JSON.
+
+        Args:
+            reference: features of real images, `[M, D]`.
+
+        Returns:
+            `n`, the number of images; `fid`, unless there are too few images for the covariance;
+            the metrics of classes, if there are some; for a conditional model with the classes of
+            the extractor `label_accuracy`, the share of images whose class is their label.
+        """
+        n = self.moments.n
+        metrics: dict[str, Any] = {"n": n}
+        with contextlib.suppress(UsageError):  # too few images for the covariance
+            metrics["fid"] = frechet_distance(self.moments.moments(), moments(reference))
+        if 0 < len(self.histogram) <= n:
+            metrics |= class_metrics(counted_modes(self.histogram))
+        if self.agreeing is not None:
+            metrics["label_accuracy"] = self.agreeing / n
+        return metrics
