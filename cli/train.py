@@ -30,7 +30,7 @@ def _run_request(request: Request) -> None:
             with status("measuring the time of a step"):
                 config = cost.with_minutes(config, plan.minutes)
         if plan.dry_run:
-            print(cost.describe(config))
+            print(cost.cost_table(config))
             return
     if config.options.resume and (message := nothing_to_do(config, publishing)):
         # No failure: the state that the command asks for is there.

@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 
 from tfgen.errors import UsageError, WorkError
+from tfgen.system import machine
 from tfgen.system.atomic import file_sha256, fresh_folder, publish
-from tfgen.system.terminal import count_noun, format_value
+from tfgen.system.terminal import count_noun, format_bytes, format_value
 from tfgen.training.folder import RunFolder
 
 # How many checkpoints of a kind are kept; of other kinds, all.
@@ -62,6 +63,23 @@ def read_arrays(model: Any, groups: Collection[str]) -> dict[str, np.ndarray]:
     """The current values of `collect_variables`."""
     variables = collect_variables(model, groups)
     return {name: np.asarray(variable.numpy()) for name, variable in variables.items()}
+
+
+def size(model: Any) -> int:
+    """Bytes of a checkpoint of a compiled model after an epoch."""
+    return sum(array.nbytes for array in read_arrays(model, ("weights", "optimizers")).values())
+
+
+def space_warnings(model: Any, path: Path) -> list[str]:
+    """A line if the disk of a run directory has no space for the checkpoints; else none."""
+    # Two are kept while the next one is written.
+    needed, free = 3 * size(model), machine.free_disk_bytes(path)
+    if needed <= free:
+        return []
+    return [
+        f"warning: the checkpoints need {format_bytes(needed)}, and {format_bytes(free)} are free "
+        f"for {path}; choose a folder on another disk with --run-dir"
+    ]
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,11 @@ from tfgen.system import machine
 from tfgen.system.signals import InterruptRequest
 from tfgen.system.status import status
 from tfgen.system.terminal import count_noun, format_value, print_line
-from tfgen.training import checkpoint, cluster, cost, plan
+from tfgen.training import checkpoint, cluster, plan
 from tfgen.training.folder import RunFolder, run_name, run_path
 from tfgen.training.reports import Reports
 
-# Fewest epochs without a better validation that are told.
+# Least epochs without improvement before a plateau is reported.
 _LEAST_PLATEAU = 10
 
 
@@ -109,13 +109,11 @@ class Run:
             self.folder = RunFolder(Path(path))
         self.trained_on = self.dataset.training_split(self.options.train_on)
         steps = plan.epoch_steps(self.options, self.dataset)
-        if self.task.is_chief:
-            with status("estimating memory and disk space"):
-                warnings = cost.check(self.config, self.dataset)
-            for text in warnings:
-                print_line(console, text)
         with status("building the model"):
             self.model = plan.compiled_model(self.config, strategy, steps)
+        if self.task.is_chief:
+            for text in checkpoint.space_warnings(self.model, self.folder.path):
+                print_line(console, text)
         data = self.dataset
         self.held_out = self._labelled(data.validation if self.options.is_validated else data.test)
         self.position = Position(0, 0, steps)
