@@ -41,6 +41,11 @@ def _instruction_set() -> str:
     return known[-1]
 
 
+def has_avx512() -> bool:
+    """Whether oneDNN may use AVX-512."""
+    return _instruction_set() not in ("", "AVX2")
+
+
 def _read_cpuinfo(key: str) -> str:
     """The first value of a key in /proc/cpuinfo; "" if there is none."""
     with contextlib.suppress(OSError):
