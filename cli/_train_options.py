@@ -16,7 +16,7 @@ from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.training.folder import RunFolder, check_resumable, newest_run, saved_config
 
 from ._command import SAVED_MODELS
-from ._flags import Parser, add_flags, align_columns, read_flags
+from ._flags import Parser, add_flags, align_columns, destination, flag_values, read_flags
 from ._ray import RayOptions
 
 PROG = "tfgen-train"
@@ -83,19 +83,20 @@ def parse(argv: list[str]) -> Request:
     if first.resume:
         path = first.run_dir or newest_run(entry.name)
         saved = saved_config(path)
-        defaults = vars(saved.model) | vars(saved.options) | {"run_dir": path, "resume": False}
+        defaults = flag_values(saved.model) | vars(saved.options)
+        defaults |= {"run_dir": path, "resume": False}
         publishing = RunFolder(path).read_config().get("publishing", {})
         defaults |= vars(PublishOptions.from_json(publishing))
     else:
         name = entry.preset_for(first.dataset) if first.preset is None else first.preset
         preset = entry.preset(name)
-        defaults = vars(preset.model) | preset.training()
+        defaults = flag_values(preset.model) | preset.training()
         defaults |= {"preset": name, "dataset": preset.dataset}
     if (saved.options if saved else first).train_on == "all":
         defaults["weights"] = "last"
     flags = vars(_parser(entry, defaults).parse(argv))
     if saved is not None:
-        flags = vars(saved.model) | flags  # what comes from the data is no flag
+        flags = flag_values(saved.model) | flags  # what comes from the data is no flag
     namespace = argparse.Namespace(**flags)
     model, options = (read_flags(namespace, kind) for kind in (entry.config, TrainingOptions))
     model.check_options()
@@ -172,7 +173,7 @@ def check_names(entry: registry.Family, reserved: Collection[str]) -> None:
     Raises:
         UsageError: it has one.
     """
-    fields = [field.name for field in dataclasses.fields(entry.config) if field.name in reserved]
+    fields = [f.name for f in dataclasses.fields(entry.config) if destination(f) in reserved]
     if fields:
         raise UsageError(
             f"model {entry.name!r} cannot be trained: {PROG} has flags of its own for "

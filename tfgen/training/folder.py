@@ -1,6 +1,7 @@
 """The run directory: its name, its files, its lock, its log of metrics."""
 
 import contextlib
+import dataclasses
 import json
 import time
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any
 
 from tfgen import registry
 from tfgen.errors import UsageError, WorkError
+from tfgen.settings.fields import flag_of
 from tfgen.settings.training import RESUMABLE, RunConfig, TrainingOptions
 from tfgen.system.atomic import LOCK, locked, write_bytes
 
@@ -232,10 +234,12 @@ def check_resumable(saved: RunConfig, asked: RunConfig) -> None:
             f"{asked.options.run_dir} is a run of {saved.family}, not of {asked.family}; pass the "
             f"model {saved.family}, or leave out --run-dir"
         )
-    before, after = (config.model.to_json() | config.options.to_json() for config in (saved, asked))
-    for name, value in before.items():
-        if name not in RESUMABLE and after[name] != value:
-            raise UsageError(
-                f"the run was started with --{name.replace('_', '-')} {value}, not "
-                f"{after[name]}; leave the flag out to resume"
-            )
+    for before, after in ((saved.model, asked.model), (saved.options, asked.options)):
+        old, new = before.to_json(), after.to_json()
+        for field in dataclasses.fields(before):
+            name = field.name
+            if name not in RESUMABLE and new[name] != old[name]:
+                raise UsageError(
+                    f"the run was started with {flag_of(field)} {old[name]}, not {new[name]}; "
+                    "leave the flag out to resume"
+                )
