@@ -137,7 +137,7 @@ def main(options: ExportOptions) -> None:
         source = "last weights" if weights is None else f"weights of {weights}"
         number = str(versions.next_number(options.to, name))
         print(f"would publish {options.to / name / number}, {source}")
-        for signature, tensors in export.describe(traced).items():
+        for signature, tensors in export.manifest_signatures(traced).items():
             print(f"  {signature:<10}{describe_signature(tensors)}")
         return
     with status("publishing"):

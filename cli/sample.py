@@ -177,7 +177,7 @@ def main(options: SampleOptions) -> None:
 def print_training(sampler: SignatureSampler) -> None:
     """Print how the model was trained, if that is known; behind a server it is not."""
     manifest = getattr(sampler, "manifest", {"run": sampler.training})
-    if training := listing.describe(manifest):
+    if training := listing.training_text(manifest):
         print(f"{sampler.title}: {training}")
 
 

@@ -125,7 +125,7 @@ def train(config: RunConfig, options: PublishOptions) -> None:
             weights = options.weights if publishes else None
             run.train(sample_monitors(run, console, weights) if run.task.is_chief else ())
             if publishes:
-                print_line(console, publish(run, options))
+                print_line(console, publish_run(run, options))
 
 
 def _end_as_ctrl_c() -> None:
@@ -134,7 +134,7 @@ def _end_as_ctrl_c() -> None:
     signal.raise_signal(signal.SIGINT)
 
 
-def publish(run: Any, options: PublishOptions) -> str:
+def publish_run(run: Any, options: PublishOptions) -> str:
     """Publish weights of a run; return what to say of it.
 
     The text has a line about the version before it if the two were not trained alike.

@@ -17,7 +17,7 @@ import numpy as np
 from tfgen.data.dataset import fingerprint
 from tfgen.data.reading import Prepared
 from tfgen.errors import WorkError
-from tfgen.system.atomic import fresh_folder, publish
+from tfgen.system.atomic import fresh_folder, move_into_place
 from tfgen.system.status import status
 
 GIGABYTE = 10**9
@@ -98,4 +98,4 @@ def _decode_into(target: Path, prepared: Prepared, source: object) -> None:
         _, *splits = prepared.divide(images, np.load(folder / _LABELS))
         information = {"source": source, "fingerprint": fingerprint(splits)}
         (folder / _INFORMATION).write_text(json.dumps(information), encoding="utf-8")
-        publish(folder, target)
+        move_into_place(folder, target)

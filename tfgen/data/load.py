@@ -16,7 +16,7 @@ from tfgen.data.derived import colored_mnist, stacked_mnist
 from tfgen.data.reading import Prepared, open_prepared, read_features
 from tfgen.errors import TfgenError, UsageError, WorkError, first_line
 from tfgen.settings.fields import nearest
-from tfgen.system.atomic import fresh_folder, publish
+from tfgen.system.atomic import fresh_folder, move_into_place
 from tfgen.system.status import status
 
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -178,7 +178,7 @@ def _download(name: str, base: str, root: Path) -> Path:
                 f"{_ADVICE}"
             ) from None
         target = root / Path(builder.data_dir).relative_to(folder)
-        publish(Path(builder.data_dir), target)
+        move_into_place(Path(builder.data_dir), target)
     return target
 
 

@@ -13,7 +13,7 @@ from tfgen.data._tfds import import_tfds, silence
 from tfgen.data.dataset import Split, count_classes
 from tfgen.data.pictures import map_in_order, printable
 from tfgen.errors import UsageError, WorkError, first_line, size_text
-from tfgen.system.atomic import fresh_folder, publish
+from tfgen.system.atomic import fresh_folder, move_into_place
 from tfgen.system.quiet import import_quietly
 
 # TFDS's own version of MNIST, so that the embedded copy stands where TFDS would look for it.
@@ -118,7 +118,7 @@ def write_batches(
                 metadata=tfds.core.MetadataDict(facts) if facts else None,
                 disable_shuffling=True,
             )
-        publish(folder, target, overwrite)
+        move_into_place(folder, target, overwrite)
     return target
 
 

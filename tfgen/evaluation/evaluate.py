@@ -202,7 +202,7 @@ def describe(job: Job) -> dict[str, Any]:
         },
         "n": job.n,
         "evaluation_seed": job.request.seed,
-        "machine": machine.describe(),
+        "machine": machine.hardware_record(),
     }
 
 

@@ -76,7 +76,7 @@ def check_publishable(
         raise UsageError(f"{name} cannot be published: it uses operations not allowed: {names}")
     if numbers:
         before = versions.read_manifest(folder / str(numbers[-1]))["signatures"]
-        now = describe(traced)
+        now = manifest_signatures(traced)
         changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
         if changed:
             raise UsageError(
@@ -85,7 +85,7 @@ def check_publishable(
             )
 
 
-def describe(traced: Traced) -> Signatures:
+def manifest_signatures(traced: Traced) -> Signatures:
     """Names, dtypes and shapes of all inputs and outputs, as a manifest holds them."""
     signatures = {}
     for name, (function, specs) in traced.items():
@@ -142,7 +142,7 @@ def publish(
             **({} if origin is None else {"weights_origin": dict(origin)}),
             "num_classes": plain.num_classes,
             "run": dict(run),
-            "signatures": describe(traced),
+            "signatures": manifest_signatures(traced),
             "evaluation": None if evaluation is None else dict(evaluation),
         }
 

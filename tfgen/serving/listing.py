@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tfgen import figures, registry
-from tfgen.publishing.listing import describe, epochs_done, mapping
+from tfgen.publishing.listing import epochs_done, mapping, training_text
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.serving.models import Listed, Models
 from tfgen.serving.pool import Pool
@@ -89,7 +89,7 @@ class Listing:
             "family_line": next((e.sentence for e in registry.families() if e.name == family), ""),
             "colour": figures.family_colour(family),
             "summary": summarize(manifest),
-            "details": describe(manifest),
+            "details": training_text(manifest),
             "versions": list(versions),
             "image_shape": tensors.get("images", []),
             "background": mapping(run, "data").get("background", 0),

@@ -23,7 +23,7 @@ LOCK = ".lock"
 
 @contextlib.contextmanager
 def fresh_folder(root: Path, name: str) -> Iterator[Path]:
-    """A hidden temporary folder in `root`, from where one rename publishes it.
+    """A hidden temporary folder in `root`, from where one rename moves it into place.
 
     Removed on exit, together with any parent folder it created that is still empty.
 
@@ -55,7 +55,7 @@ def seal(folder: Path) -> None:
     folder.chmod(0o755)  # tempfile creates a private folder
 
 
-def publish(folder: Path, target: Path, overwrite: bool = False) -> None:
+def move_into_place(folder: Path, target: Path, overwrite: bool = False) -> None:
     """Flushes a folder to the disk and moves it to its place by one rename.
 
     Args:

@@ -19,7 +19,7 @@ INSTRUCTION_SETS = {
 }
 
 
-def describe() -> dict[str, Any]:
+def hardware_record() -> dict[str, Any]:
     """Processor, instruction set and number of cores; times compare only where all are the same."""
     processor = _read_cpuinfo("model name") or platform.machine()
     return {"processor": processor, "instruction_set": _instruction_set(), "cores": os.cpu_count()}

@@ -24,7 +24,7 @@ import numpy as np
 
 from tfgen.errors import UsageError, WorkError
 from tfgen.system import machine
-from tfgen.system.atomic import file_sha256, fresh_folder, publish
+from tfgen.system.atomic import file_sha256, fresh_folder, move_into_place
 from tfgen.system.terminal import count_noun, format_bytes, format_value
 from tfgen.training.folder import RunFolder
 
@@ -150,7 +150,7 @@ def save(
         hashes = {part: file_sha256(temporary / part) for part in (_ARRAYS, _STATE)}
         (temporary / _MANIFEST).write_text(json.dumps(hashes, indent=1))
         # One that is there may be the damaged one that the run could not resume from.
-        publish(temporary, target, overwrite=True)
+        move_into_place(temporary, target, overwrite=True)
     if kind in _KEPT:
         folders = newest_first(folder, kind)
         place = folders.index(target)

@@ -202,11 +202,11 @@ class Run:
             "started": datetime.now().astimezone().isoformat(timespec="seconds"),
             "command": ["tfgen-train", *sys.argv[1:]],
             "versions": machine.package_versions(),
-            "machine": machine.describe(),
+            "machine": machine.hardware_record(),
             "workers": self.task.count,
         }
         if not self.options.resume:
-            data = {"data": {**self.dataset.describe(), "images": len(self.trained_on)}}
+            data = {"data": {**self.dataset.to_json(), "images": len(self.trained_on)}}
             self.folder.write_config({**self.config.to_json(), **self._notes, **data, **start})
             return
         saved = self.folder.read_config()
