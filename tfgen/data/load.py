@@ -65,22 +65,18 @@ def load(
     prepared = find_prepared(name, data_dir)
     if prepared.nbytes > (cache.MAX_IN_MEMORY if memory is None else memory):
         images, labels, digest = cache.read_cached(prepared)
-        joined, *splits = prepared.divide(images, labels)
     else:
         images, labels = map(np.concatenate, zip(*prepared.batches(), strict=True))
-        joined, *splits = prepared.divide(images, labels)
-        digest = fingerprint(splits)
-    train, validation, test = splits
-    has_labels = train.labels is not None
+        digest = ""
+    joined, train, validation, test = prepared.divide(images, labels)
+    splits = train, validation, test
     return Dataset(
-        name=prepared.name,
-        version=prepared.version,
-        train=train,
-        validation=validation,
-        test=test,
-        num_classes=prepared.num_classes if has_labels else None,
-        fingerprint=digest,
-        class_names=prepared.class_names if has_labels else None,
+        prepared.name,
+        prepared.version,
+        *splits,
+        num_classes=None if train.labels is None else prepared.num_classes,
+        fingerprint=digest or fingerprint(splits),
+        class_names=None if train.labels is None else prepared.class_names,
         joined=joined,
     )
 

@@ -207,22 +207,10 @@ def read_best(folder: Path) -> Checkpoint | None:
         WorkError: it is damaged.
     """
     folders = newest_first(folder, "best")
-    return read(folders[0], "best") if folders else None
-
-
-def recover_best(folder: Path) -> tuple[Checkpoint | None, str]:
-    """The best checkpoint and no text; or None and what is wrong with it, moved out of the folder.
-
-    See `read_best`.
-    """
     try:
-        return read_best(folder), ""
+        return read(folders[0], "best") if folders else None
     except WorkError as error:
-        path = newest_first(folder, "best")[0]
-        aside = folder.parent / f"damaged-{path.name}"
-        shutil.rmtree(aside, ignore_errors=True)  # damaged earlier
-        path.rename(aside)
-        return None, f"{error}; it is set aside as {aside}"
+        raise WorkError(f"{error}; if you remove it, the last weights are used") from error
 
 
 def check_choice(choice: str) -> None:
@@ -249,12 +237,8 @@ def read_weights(run: Path, choice: str) -> Checkpoint | None:
     """
     check_choice(choice)
     folder = RunFolder(run).checkpoints
-    try:
-        if choice == "best" and (best := read_best(folder)) is not None:
-            return best
-    except WorkError as error:
-        advice = f"tfgen-export {run} --weights last publishes the last weights"
-        raise WorkError(f"{error}; {advice}") from error
+    if choice == "best" and (best := read_best(folder)) is not None:
+        return best
     if choice in ("best", "last"):
         return read_newest(folder)[0]
     folders = {}

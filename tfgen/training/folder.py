@@ -96,12 +96,8 @@ class RunFolder:
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl; a damaged one, or one that a kill cut short, is left out."""
-        return [row for row in self._rows() if row is not None]
-
-    def _rows(self) -> list[dict[str, Any] | None]:
-        """The lines of metrics.jsonl; None for a damaged one."""
         lines = self.metrics.read_bytes().splitlines() if self.metrics.exists() else []
-        return [_read_row(line) for line in lines]
+        return [row for row in map(_read_row, lines) if row is not None]
 
     def read_cost(self) -> dict[str, Any]:
         """Cost of the training, from its log: epochs, time, memory, machine.
@@ -147,16 +143,11 @@ class RunFolder:
         except (ValueError, KeyError, TypeError) as error:
             raise WorkError(f"{self.evaluation} is damaged: {error}; remove it") from error
 
-    def truncate_metrics(self, epochs: int) -> int:
-        """Remove damaged lines and those after that epoch; return the number of damaged ones.
-
-        The run writes the lines of later epochs again.
-        """
-        rows = self._rows()
-        lines = [json.dumps(row) + "\n" for row in rows if row and row["epoch"] <= epochs]
-        if len(lines) < len(rows):
+    def truncate_metrics(self, epochs: int) -> None:
+        """Remove damaged lines and those after that epoch, which the run writes again."""
+        lines = [json.dumps(row) + "\n" for row in self.read_metrics() if row["epoch"] <= epochs]
+        if self.metrics.exists():
             write_bytes(self.metrics, "".join(lines).encode())
-        return rows.count(None)
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl."""

@@ -138,8 +138,6 @@ class Run:
     def started(self) -> Iterator[None]:
         """A context that locks the run directory and turns a signal into a request to end.
 
-        A finished run stays as it is on the disk, without what is damaged.
-
         Raises:
             UsageError: the directory holds another run or is in use, or the data set has changed.
             WorkError: no checkpoint is sound.
@@ -161,9 +159,7 @@ class Run:
                     self._write_config()
                     # It is an evaluation of weights that the training will change.
                     self.folder.evaluation.unlink(missing_ok=True)
-                if damaged := self.folder.truncate_metrics(self.position.epoch):
-                    lines = count_noun(damaged, "damaged line")
-                    print_line(self.console, f"{lines} left out of {self.folder.metrics}")
+                self.folder.truncate_metrics(self.position.epoch)
             if self.task.count > 1:
                 cluster.check_shared(self._strategy, self.folder.path)
                 name = None if self._restored is None else self._restored.path.name
@@ -186,11 +182,7 @@ class Run:
             print_line(self.console, f"{problem}; the checkpoint before it is used")
         if restored is not None:
             self._restore(restored)
-        best, problem = checkpoint.recover_best(self.folder.checkpoints)
-        if problem:
-            text = "the best of the epochs to come takes its place, or else the last weights"
-            print_line(self.console, f"{problem}; {text}")
-        if best is not None:
+        if (best := checkpoint.read_best(self.folder.checkpoints)) is not None:
             self._best, self._best_epoch = best.state["value"], best.state["epoch"]
 
     def _restore(self, restored: checkpoint.Checkpoint) -> None:
