@@ -138,17 +138,15 @@ def pinned(options: SamplerOptions, sampler: SignatureSampler) -> SamplerOptions
 
 def _connect(options: SamplerOptions) -> SignatureSampler:
     """The sampler behind the server of `--url` or `--grpc`."""
+    limits = options.timeout, options.retries
     if options.url is not None:
         from tfgen.publishing.rest import Rest
 
-        rest = Rest(options.url, options.timeout, options.retries)
-        return ServedSampler(rest, options.name, options.version)
+        return ServedSampler(Rest(options.url, *limits), options.name, options.version)
     from tfgen.publishing.grpc import Grpc
 
-    assert options.grpc is not None
     import_quietly()
-    grpc = Grpc(options.grpc, options.timeout, options.retries)
-    return ServedSampler(grpc, options.name, options.version)
+    return ServedSampler(Grpc(str(options.grpc), *limits), options.name, options.version)
 
 
 def _open(options: SamplerOptions) -> SignatureSampler:

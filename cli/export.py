@@ -19,6 +19,8 @@ from tfgen.publishing.signatures import describe_signature
 from tfgen.settings.fields import option
 from tfgen.system.atomic import write_bytes
 from tfgen.system.quiet import import_quietly
+from tfgen.system.status import status
+from tfgen.system.terminal import format_bytes
 from tfgen.training.checkpoint import WEIGHTS_HELP, check_choice
 from tfgen.training.folder import RunFolder, run_name, saved_config
 
@@ -118,8 +120,8 @@ def main(options: ExportOptions) -> None:
     if kind_at(path) not in ("run", "keras"):
         raise UsageError(f"{path} is neither a run directory nor a .keras file")
     import_quietly("tensorflow_probability", "tfgen.publishing.export", "tfgen.publishing.opening")
+    from tfgen.models.export import in_float32, trace
     from tfgen.publishing import export
-    from tfgen.system.status import status
 
     model, weights = open_model(path, options)
     if weights is None:
@@ -131,8 +133,8 @@ def main(options: ExportOptions) -> None:
         evaluation = RunFolder(path).read_evaluation(export.weights_sha256(model))
     name = default if options.name is None else options.name
     if options.dry_run:
-        plain = export.in_float32(model)
-        traced = export.trace(plain)
+        plain = in_float32(model)
+        traced = trace(plain)
         export.check_publishable(plain, options.to, name, traced)
         source = "last weights" if weights is None else f"weights of {weights}"
         number = str(versions.next_number(options.to, name))
@@ -169,7 +171,7 @@ def pack(options: ExportOptions) -> None:
     out = options.out or Path(f"{version.name}{versions.ARCHIVE}")
     check_output(out, (versions.ARCHIVE,))
     versions.write_archive(version, out)
-    size = f"{out.stat().st_size / 1e6:.1f} MB"
+    size = format_bytes(out.stat().st_size)
     print(f"wrote {out}, {size}; every command takes it in place of a name")
 
 
@@ -211,7 +213,7 @@ def write_folder(options: ExportOptions) -> None:
             advice = f"the card states no licence; pass --license to add one\n{advice}"
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     names = ", ".join(version.name for version in chosen)
-    print(f"wrote {out}, {size / 1e6:.1f} MB: {names}\n{advice}")
+    print(f"wrote {out}, {format_bytes(size)}: {names}\n{advice}")
 
 
 def open_model(path: Path, options: ExportOptions) -> tuple[Any, Any]:
@@ -222,7 +224,6 @@ def open_model(path: Path, options: ExportOptions) -> tuple[Any, Any]:
         WorkError: the run, file or version is damaged.
     """
     from tfgen.publishing import opening
-    from tfgen.system.status import status
 
     with status(f"opening {path}"):
         if kind_at(path) != "run":
@@ -256,15 +257,14 @@ def convert(options: ExportOptions, suffix: str, call: str) -> None:
     check_output(out, (suffix,))
     import_quietly("tensorflow_probability", "tfgen.publishing.opening", "tfgen.publishing.formats")
     from tfgen.publishing import formats
-    from tfgen.system.status import status
 
     sampler, _ = open_model(path, options)
     with status(f"converting to {options.format}"):
         decoder = formats.convert(sampler, options.format)
     write_bytes(out, decoder.content)
-    megabytes, signature = len(decoder.content) / 1e6, decoder.signature
-    print(f"wrote {out}, {megabytes:.1f} MB: {describe_signature(signature)}")
-    arguments = ", ".join(f"{name}={name}" for name in signature["inputs"])
+    size = format_bytes(len(decoder.content))
+    print(f"wrote {out}, {size}: {describe_signature(decoder.signature)}")
+    arguments = ", ".join(f"{name}={name}" for name in decoder.signature["inputs"])
     print(f"run it with: {call.format(path=out, arguments=arguments)}")
 
 

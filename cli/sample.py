@@ -28,7 +28,7 @@ from tfgen.system.atomic import fresh_folder, write_bytes
 from tfgen.system.machine import memory_bytes
 from tfgen.system.quiet import import_quietly, interruptible
 from tfgen.system.status import note, status
-from tfgen.system.terminal import count_noun, format_rate, progress
+from tfgen.system.terminal import count_noun, format_bytes, format_rate, progress
 
 from ._command import check_folder, check_output, command
 from ._flags import align_columns, argument
@@ -328,8 +328,6 @@ def draw(sampler: SignatureSampler, options: SampleOptions) -> Arrays:
 
 
 def _check_memory(sampler: SignatureSampler, options: SampleOptions) -> None:
-    from tfgen.data.cache import GIGABYTE
-
     rows = options.n if options.seeds is None else len(options.seeds)
     count = options.manifold**2 if options.manifold else rows * (options.interpolate or 1)
     shape = sampler.signature("decode").outputs["images"].shape[1:]
@@ -337,8 +335,8 @@ def _check_memory(sampler: SignatureSampler, options: SampleOptions) -> None:
     needed, limit = 2 * 4 * count * math.prod(side or 1 for side in shape), memory_bytes()
     if needed > limit:
         raise UsageError(
-            f"{count} images of {size_text(shape)} need {needed / GIGABYTE:.3g} GB of memory, this "
-            f"machine has {limit / GIGABYTE:.3g} GB; ask for fewer images at once"
+            f"{count} images of {size_text(shape)} need {format_bytes(needed)} of memory, this "
+            f"machine has {format_bytes(limit)}; ask for fewer images at once"
         )
 
 

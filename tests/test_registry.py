@@ -160,15 +160,6 @@ def test_an_option_of_sampling_may_have_the_name_of_any_flag(
     assert len(arrays["images"]) == 5
 
 
-def test_a_published_name_begins_with_its_family(install: Install) -> None:
-    install("sound", SOUND.replace('"extra"', '"vae-extra"'), name="vae-extra")
-    families = {
-        **{"vae": "vae", "vae-2d": "vae", "vae-extra": "vae-extra", "vae-extra-2d": "vae-extra"},
-        **{"vaex": "", "mine": "", "gan-conditional-emoji": "gan"},
-    }
-    assert {name: registry.family_of(name) for name in families} == families
-
-
 def test_default_name_appends_what_changes_a_signature() -> None:
     names = {
         ("mnist", VAEConfig()): "vae",

@@ -16,11 +16,7 @@ import tensorflow as tf
 from tfgen import registry
 from tfgen.errors import UsageError
 from tfgen.models.base import ImageModel
-from tfgen.models.export import Traced as Traced
-from tfgen.models.export import exported_weights as exported_weights
-from tfgen.models.export import in_float32 as in_float32
-from tfgen.models.export import trace as trace
-from tfgen.models.export import write_saved_model as write_saved_model
+from tfgen.models.export import Traced, in_float32, trace, write_saved_model
 from tfgen.publishing import inspection, operations, versions
 from tfgen.publishing.sampler import tensor_specs
 from tfgen.publishing.signatures import describe_tensors

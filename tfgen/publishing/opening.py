@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tfgen import registry
 from tfgen.errors import UsageError, WorkError
-from tfgen.models.export import Traced, in_float32, trace
+from tfgen.models.export import Traced, exported_weights, in_float32, trace
 from tfgen.models.generative import GenerativeModel
 from tfgen.publishing import export, versions
 from tfgen.publishing.artifacts import check_sampling, kind_at
@@ -247,7 +247,7 @@ def _exported(path: Path) -> tuple[Any, list[tf.Variable]]:
         raise UsageError(f"the manifest of {path} does not describe its model") from error
     model = registry.build_model(RunConfig(family.name, config, options))
     stored = load_saved_model(path)[1]
-    weights = export.exported_weights(model, export.trace(model))
+    weights = exported_weights(model, trace(model))
     if [weight.shape for weight in weights] != [weight.shape for weight in stored.weights]:
         raise UsageError(f"{path} was not exported from the model that its manifest describes")
     for weight, value in zip(weights, stored.weights, strict=True):

@@ -76,7 +76,7 @@ class Listing:
     def _described(self, listed: Listed, measure: Measure) -> dict[str, Any]:
         """A model; `test_statistics` is None until they are computed, and may be empty."""
         name, versions, manifest, _ = listed
-        run, family = mapping(manifest, "run"), _family(listed)
+        run, family = mapping(manifest, "run"), str(manifest.get("family"))
         has_images = self._has_images(dataset_name(manifest))
         tensors = {
             key: spec["shape"][1:]
@@ -189,16 +189,12 @@ class Listing:
         return True
 
 
-def _family(listed: Listed) -> str:
-    return mapping(listed.manifest, "run").get("family") or registry.family_of(listed.name)
-
-
 def _order(listed: Listed) -> tuple[int, int]:
     """The key that sorts models: the user's own, the newest first; then by family.
 
     The page opens on the first one.
     """
-    family = _family(listed)
+    family = str(listed.manifest.get("family"))
     if not listed.versions[0]["shipped"]:
         return -listed.key.stamp[1], 0
     return 0, [*registry.names(), family].index(family)

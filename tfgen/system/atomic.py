@@ -68,23 +68,17 @@ def move_into_place(folder: Path, target: Path, overwrite: bool = False) -> None
     """
     seal(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if overwrite and target.exists():
-        with fresh_folder(target.parent, target.name) as aside:
-            try:
-                target.rename(aside / target.name)
-                folder.rename(target)
-            finally:
-                if not target.exists():  # Ctrl-C came in between
-                    (aside / target.name).rename(target)
-        return
-    try:
-        folder.rename(target)
-    except OSError:
-        if target.exists():  # another process was faster
-            raise UsageError(
-                f"{target} exists already; remove it, or choose another name or folder"
-            ) from None
-        raise
+    with fresh_folder(target.parent, target.name) as aside:
+        if overwrite and target.exists():
+            target.rename(aside / target.name)
+        try:
+            folder.rename(target)
+        except OSError:
+            if target.exists():  # another process was faster
+                raise UsageError(
+                    f"{target} exists already; remove it, or choose another name or folder"
+                ) from None
+            raise
 
 
 def write_bytes(path: Path, content: bytes) -> None:

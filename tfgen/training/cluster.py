@@ -101,11 +101,6 @@ def make_strategy(name: str) -> Any:
         return tf.distribute.MultiWorkerMirroredStrategy()
 
 
-def scope(strategy: Any) -> contextlib.AbstractContextManager[Any]:
-    """The strategy's scope; for None a context that does nothing."""
-    return strategy.scope() if strategy is not None else contextlib.nullcontext()
-
-
 @functools.cache
 def _gathering(strategy: Any) -> Any:
     return tf.function(lambda values: strategy.gather(values, axis=0), autograph=False)
