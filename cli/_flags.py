@@ -24,6 +24,7 @@ from tfgen.settings.fields import (
     field_types,
     flag_of,
     nearest,
+    option,
     plain_type,
 )
 
@@ -229,6 +230,29 @@ class SamplingOptions(Config):
     """
 
     sampling: dict = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RayOptions(Config):
+    """The flags of a command that can work on a Ray cluster."""
+
+    ray: int | None = option(
+        None,
+        "divide the work among N workers of a Ray cluster; without N, one for each GPU, or for "
+        "each 4 CPU cores if there is no GPU; needs the extra [ray]",
+        minimum=0,
+        bare=0,
+    )
+    ray_address: str | None = option(
+        None,
+        "address of a running Ray cluster, host:6379 or ray://host:10001 (default: start one on "
+        "this machine)",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ray_address is not None and self.ray is None:
+            raise UsageError("--ray-address is for --ray; pass --ray too")
 
 
 def add_sampling_flags(parser: Parser) -> None:

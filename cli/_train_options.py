@@ -16,8 +16,15 @@ from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.training.folder import RunFolder, check_resumable, newest_run, saved_config
 
 from ._command import SAVED_MODELS
-from ._flags import Parser, add_flags, align_columns, destination, flag_values, read_flags
-from ._ray import RayOptions
+from ._flags import (
+    Parser,
+    RayOptions,
+    add_flags,
+    align_columns,
+    destination,
+    flag_values,
+    read_flags,
+)
 
 PROG = "tfgen-train"
 _TABLE_NOTE = (

@@ -31,9 +31,8 @@ from tfgen.system.status import note, status
 from tfgen.system.terminal import count_noun, format_bytes, format_rate, progress
 
 from ._command import check_folder, check_output, command
-from ._flags import align_columns, argument
+from ._flags import RayOptions, align_columns, argument
 from ._images import ImageOptions, evaluate_files, split_codes
-from ._ray import RayOptions
 from ._samplers import (
     NAME,
     SamplerOptions,

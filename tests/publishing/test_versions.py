@@ -63,23 +63,6 @@ def test_a_failed_write_publishes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "x").exists()
 
 
-def test_what_a_killed_publication_left_is_removed_by_the_next(tmp_path: Path) -> None:
-    left = tmp_path / "x" / ".writing-killed"
-    (left / "variables").mkdir(parents=True)
-
-    def write(folder: Path) -> dict:
-        if not left.exists():  # the first one has removed it; while it writes, the second begins
-            left.mkdir()
-            versions.write_version(tmp_path, "x", write_file)
-            assert left.exists() and folder.exists()
-        return write_file(folder)
-
-    versions.write_version(tmp_path, "x", write)
-    assert versions.version_numbers(tmp_path / "x") == [2, 3]
-    versions.write_version(tmp_path, "x", write_file)
-    assert {path.name for path in (tmp_path / "x").iterdir()} == {"2", "3", "4"}
-
-
 def test_a_folder_that_cannot_be_read_is_not_replaced_by_the_shipped_one(tmp_path: Path) -> None:
     file, link, models = (tmp_path / name for name in ("file", "link", "models"))
     file.touch()

@@ -259,19 +259,8 @@ def test_damage_beside_a_sound_checkpoint_costs_no_epoch(
     shutil.rmtree(best)
     with (path / "metrics.jsonl").open("ab") as file:
         file.writelines([b"{}\n", b"3\n", b"[" * 10**5 + b"\n", b'{"epoch": "\xff"}\n', b'{"e'])
-    (path / ".config.json-0123abcd").touch()  # of a killed process
     train(config(tiny_data, path, resume=True))
     assert_same_end(path, whole)
-    assert not list(path.glob(".config.json-*"))
-
-
-def test_a_start_that_was_killed_at_once_is_repeated(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
-    (tmp_path / ".config.json-0123abcd").touch()
-    folder.create()
-    (tmp_path / "config.jsonl").touch()
-    with pytest.raises(UsageError, match="is not empty"):
-        folder.create()
 
 
 def test_non_finite_value_stops_the_run(one_epoch: Path, tiny_data: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Self
 
 from tfgen.errors import UsageError, WorkError
 from tfgen.settings.fields import hint
-from tfgen.system.atomic import file_sha256, fresh_file, fresh_folder, seal, shared, write_bytes
+from tfgen.system.atomic import file_sha256, fresh_file, fresh_folder, seal, write_bytes
 
 MANIFEST = "manifest.json"
 # The extension of an archive.
@@ -364,7 +364,7 @@ def write_version(
     """
     base = saved_models / name
     # A server ignores the hidden folder, because its name is no integer.
-    with shared(saved_models, "*/.writing-*"), fresh_folder(base, "writing") as temporary:
+    with fresh_folder(base, "writing") as temporary:
         manifest = {
             "format": 1,
             "name": name,

@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 import secrets
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -129,34 +128,6 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextlib.contextmanager
-def shared(folder: Path, leftovers: str) -> Iterator[None]:
-    """A context in which several processes write to a folder.
-
-    If no other process does, what killed ones left is removed. If the file system refuses the lock
-    that tells, as a network file system may, it stays.
-
-    Args:
-        folder: the folder; created where it is missing.
-        leftovers: pattern of the temporary folders that are created within the context.
-
-    Raises:
-        OSError: the folder is not writable.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CREAT, 0o644)
-    try:
-        with contextlib.suppress(OSError):  # others write to it
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for path in folder.glob(leftovers):
-                shutil.rmtree(path, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

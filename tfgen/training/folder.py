@@ -74,13 +74,8 @@ class RunFolder:
                 f"run directory {self.path} cannot be used ({error.strerror}); choose another "
                 "--run-dir"
             ) from error
-        if set(self.path.iterdir()) - {self.path / LOCK, *self.temporary_files()}:
+        if set(self.path.iterdir()) - {self.path / LOCK}:
             raise UsageError(f"run directory {self.path} is not empty; choose another --run-dir")
-
-    def temporary_files(self) -> list[Path]:
-        """What a killed process was writing in place of the JSON files."""
-        files = self.config, self.metrics, self.evaluation
-        return [path for file in files for path in self.path.glob(f".{file.name}-*")]
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """A context in which the run belongs to this process alone.

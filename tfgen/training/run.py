@@ -149,8 +149,6 @@ class Run:
                 stack.enter_context(self.folder.locked())
                 for path in self.folder.checkpoints.glob(f".{checkpoint.TEMPORARY}-*"):
                     shutil.rmtree(path, ignore_errors=True)  # a killed process was writing it
-                for path in self.folder.temporary_files():
-                    path.unlink()
             stack.enter_context(self._interrupt)
             if self.task.is_chief:
                 if self.options.resume:
