@@ -96,11 +96,6 @@ class ExportOptions(SamplingOptions):
         if len(self.runs) > 1 and self.format != "page":
             raise UsageError(f"--format {self.format} takes one RUN, not {len(self.runs)}")
 
-    @property
-    def run(self) -> Path:
-        """The first RUN."""
-        return self.runs[0]
-
 
 @command(
     "tfgen-export",
@@ -116,7 +111,7 @@ def main(options: ExportOptions) -> None:
     if options.format != "savedmodel":
         convert(options, *FORMATS[options.format])
         return
-    path = options.run
+    path = options.runs[0]
     if kind_at(path) not in ("run", "keras"):
         raise UsageError(f"{path} is neither a run directory nor a .keras file")
     import_quietly("tensorflow_probability", "tfgen.publishing.export", "tfgen.publishing.opening")
@@ -167,7 +162,7 @@ def pack(options: ExportOptions) -> None:
         UsageError: there is no such version, or the file cannot be written.
         WorkError: the version is damaged.
     """
-    version = find_version(options.run, options)
+    version = find_version(options.runs[0], options)
     out = options.out or Path(f"{version.name}{versions.ARCHIVE}")
     check_output(out, (versions.ARCHIVE,))
     versions.write_archive(version, out)
@@ -238,7 +233,7 @@ def convert(options: ExportOptions, suffix: str, call: str) -> None:
     """Write the decoder of a run, a file or a published version to one file.
 
     Args:
-        options: `run` is a run directory, `.keras` file, archive, folder of a version, or a name,
+        options: RUN is a run directory, `.keras` file, archive, folder of a version, or a name,
             which is looked up in `to`.
         suffix: the extension of the file.
         call: the Python expression that runs it.
@@ -248,7 +243,7 @@ def convert(options: ExportOptions, suffix: str, call: str) -> None:
         WorkError: the model is damaged, or it cannot be converted.
     """
     check_extra(options)
-    artifact = identify(options.run, options.to)
+    artifact = identify(options.runs[0], options.to)
     path = artifact.path
     name = path.stem if artifact.version is None else artifact.version.name
     if artifact.kind == "run":

@@ -107,12 +107,9 @@ def _reads_other_files(weights: h5py.File) -> bool:
     """Whether an HDF5 file takes groups or values from other files."""
     faults: list[bool] = []
     weights.visititems_links(lambda _, link: faults.append(isinstance(link, h5py.ExternalLink)))
-    weights.visititems(lambda _, entry: faults.append(_is_outside(entry)))
+    kinds = ("external", "is_virtual")  # of values; groups have neither
+    weights.visititems(lambda _, e: faults.append(any(getattr(e, kind, None) for kind in kinds)))
     return any(faults)
-
-
-def _is_outside(entry: Any) -> bool:
-    return isinstance(entry, h5py.Dataset) and bool(entry.external or entry.is_virtual)
 
 
 def load_run(path: Path, choice: str) -> tuple[Any, Checkpoint]:

@@ -180,8 +180,7 @@ class SamplingJob:
         """Number of images in the shards that are whole."""
         return sum(record.images for record in self.records.values())
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> contextlib.AbstractContextManager[None]:
         """A context in which the folder belongs to this process; creates it where it is missing.
 
         Raises:
@@ -189,8 +188,7 @@ class SamplingJob:
             OSError: it cannot be created.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with locked(self.folder, f"folder {self.folder}", "choose another --out"):
-            yield
+        return locked(self.folder, f"folder {self.folder}", "choose another --out")
 
     def prepare(self) -> None:
         """Find the shards that are whole, and make the folder ready for the missing ones.

@@ -161,7 +161,7 @@ class Listing:
         number = listed.versions[0]["number"]
         try:
             self._wait(CALM)
-            sampler = self.models.sampler(listed.name, number)
+            sampler = self.models.open(listed.name, number).sampler
             # Requests call signatures, which do not depend on these two.
             sampler.batch_size, sampler.track = AT_ONCE, self._track
             return statistics(sampler, *self.test_images(dataset_name(listed.manifest)))
