@@ -140,9 +140,7 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
     if path.suffix not in suffixes or path.is_dir():
         raise UsageError(f"cannot write {path}: pass a file that ends in {' or '.join(suffixes)}")
     if not path.parent.is_dir():
-        raise UsageError(
-            f"cannot write {path}: the folder {path.parent} does not exist; create it first"
-        )
+        raise UsageError(f"cannot write {path}: create the folder {path.parent} first")
     check_folder(path.parent)
 
 

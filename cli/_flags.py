@@ -243,11 +243,7 @@ class RayOptions(Config):
         minimum=0,
         bare=0,
     )
-    ray_address: str | None = option(
-        None,
-        "address of a running Ray cluster, host:6379 or ray://host:10001 (default: start one on "
-        "this machine)",
-    )
+    ray_address: str | None = option(None, "address of a running Ray cluster, such as host:6379")
 
     def __post_init__(self) -> None:
         super().__post_init__()

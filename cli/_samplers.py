@@ -78,21 +78,12 @@ class SamplerOptions(ModelOptions):
         BATCH, "images computed at once, or requested from a server at once", minimum=1
     )
     url: str | None = option(
-        None,
-        "REST address of tfgen-serve or TensorFlow Serving, http://host:8501, in place of "
-        "--saved-models",
+        None, "REST address of tfgen-serve or TensorFlow Serving, such as http://localhost:8501"
     )
-    grpc: str | None = option(
-        None, "gRPC address of TensorFlow Serving, host:8500; needs the extra [serving]"
-    )
-    timeout: float = option(
-        60.0, "time to wait for an answer of the server [s]", above=0, maximum=86_400
-    )
+    grpc: str | None = option(None, "gRPC address of TensorFlow Serving, such as localhost:8500")
+    timeout: float = option(60.0, "time limit for an answer [s]", above=0, maximum=86_400)
     retries: int = option(
-        3,
-        "how often to repeat a request if the server cannot be reached or is busy",
-        minimum=0,
-        maximum=MAX_RETRIES,
+        3, "repetitions of a request if the server is away or busy", minimum=0, maximum=MAX_RETRIES
     )
 
     def __post_init__(self) -> None:

@@ -39,9 +39,7 @@ class PublishOptions(Config):
     """What `tfgen-train` does with the trained model."""
 
     publish: bool = option(True, "publish the model at the end")
-    weights: Literal["best", "last"] = option(
-        "best", "weights to publish: the best by validation, or the last"
-    )
+    weights: Literal["best", "last"] = option("best", "weights to publish: the best or the last")
     saved_models: Path = option(SAVED_MODELS, "folder to publish the model in")
 
 
@@ -113,10 +111,7 @@ def parse(argv: list[str]) -> Request:
         check_resumable(saved, config)
     publishing = read_flags(namespace, PublishOptions)
     if not options.is_validated and publishing.weights == "best":
-        raise UsageError(
-            "--weights best means the best by validation, and --train-on all leaves no images to "
-            "validate by; leave --weights out to publish the last weights"
-        )
+        raise UsageError("--train-on all leaves no images to find --weights best; leave it out")
     cluster = read_flags(namespace, RayOptions)
     if cluster.ray is not None:
         if first.strategy not in (None, "multiworker"):
@@ -126,9 +121,7 @@ def parse(argv: list[str]) -> Request:
     plan = read_flags(namespace, PlanOptions)
     is_new = saved is None and config.options.strategy != "multiworker"
     if plan.minutes is not None and (first.epochs is not None or not is_new):
-        raise UsageError(
-            "--minutes plans the epochs of a new run on one machine; pass it or --epochs"
-        )
+        raise UsageError("--minutes is for a new run on one machine, without --epochs")
     return Request(config, publishing, plan, cluster)
 
 

@@ -74,9 +74,7 @@ class ExportOptions(SamplingOptions):
         "shipped model, or none)",
     )
     to: Path = option(SAVED_MODELS, "folder of published models")
-    name: str | None = option(
-        None, "name to publish under (default: from model and data set, as tfgen-train does)"
-    )
+    name: str | None = option(None, "name to publish under (default: as tfgen-train)")
     weights: str = option("best", WEIGHTS_HELP)
     dry_run: bool = option(False, "print what would be published, and write nothing")
 
@@ -84,13 +82,9 @@ class ExportOptions(SamplingOptions):
         super().__post_init__()
         check_choice(self.weights)
         if self.format == "savedmodel" and self.out is not None:
-            raise UsageError(
-                "--out is the file or folder of another --format; a version is published in --to"
-            )
+            raise UsageError("--out is for another --format; a version is published in --to")
         if self.format != "savedmodel" and (self.name is not None or self.dry_run):
-            raise UsageError(
-                f"--format {self.format} publishes nothing; leave out --name and --dry-run"
-            )
+            raise UsageError(f"--format {self.format} takes neither --name nor --dry-run")
         if self.license is not None and self.format != "hub":
             raise UsageError(f"--format {self.format} writes no card; leave out --license")
         if len(self.runs) > 1 and self.format != "page":

@@ -100,9 +100,7 @@ def find_prepared(name: str, data_dir: str | Path | None = None) -> Prepared:
     prepared = open_prepared(_locate(name, data_dir))
     base = name.partition("/")[0].partition(":")[0]
     if prepared.name != base:
-        raise UsageError(
-            f"{data_dir} holds {prepared.name!r}, not {base!r}; use --dataset {prepared.name}"
-        )
+        raise UsageError(f"{data_dir} holds {prepared.name!r}, not {base!r}")
     return prepared
 
 
@@ -110,10 +108,7 @@ def _locate(name: str, data_dir: str | Path | None) -> Path:
     """The version folder of the data set `name`, downloaded if it is missing."""
     match = _NAME.fullmatch(name)
     if not match:
-        raise UsageError(
-            f"{name!r} is not a valid data set name; valid are letters, digits and '_' after a "
-            "lower-case letter, as in mnist, emnist/letters or mnist:3.0.1"
-        )
+        raise UsageError(f"{name!r} is no data set name such as emnist/letters or mnist:3.0.1")
     default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     root = Path(default if data_dir is None else data_dir).expanduser()
     if root.exists() and not root.is_dir():

@@ -149,16 +149,10 @@ def check_target(name: str, data_dir: str | Path, overwrite: bool = False) -> Pa
         UsageError: `name` is not in snake case, or the folder exists or cannot be created.
     """
     if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{name!r} is not a valid data set name; use lower-case letters, digits and single "
-            "underscores, and begin with a letter, for example 'my_images'"
-        )
+        raise UsageError(f"{name!r} is not in snake case, as a data set name is: my_images")
     target = Path(data_dir) / name / _VERSIONS.get(name, "1.0.0")
     if target.exists() and not overwrite:
-        raise UsageError(
-            f"{printable(target)} exists already; replace it with --overwrite, or choose another "
-            "name or folder"
-        )
+        raise UsageError(f"{printable(target)} exists already; replace it with --overwrite")
     return target
 
 

@@ -93,9 +93,7 @@ def _unpack(archive: Path, changed: int) -> tuple[tempfile.TemporaryDirectory[st
         raise WorkError(f"{archive} is damaged ({error}); ask for it again") from error
     for path in filter(is_version, Path(folder.name).glob("*/*")):
         return folder, path
-    raise WorkError(
-        f"{archive} holds no version; write it with: tfgen-export NAME --format archive"
-    )
+    raise WorkError(f"{archive} holds no version, as tfgen-export --format archive writes it")
 
 
 def write_archive(version: Version, path: Path) -> None:

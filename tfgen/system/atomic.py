@@ -74,9 +74,7 @@ def move_into_place(folder: Path, target: Path, overwrite: bool = False) -> None
             folder.rename(target)
         except OSError:
             if target.exists():  # another process was faster
-                raise UsageError(
-                    f"{target} exists already; remove it, or choose another name or folder"
-                ) from None
+                raise UsageError(f"{target} exists already; choose another place") from None
             raise
 
 
@@ -153,7 +151,5 @@ def locked(folder: Path, title: str, remedy: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UsageError(
-                f"{title} is in use by another process; wait for its end, or {remedy}"
-            ) from None
+            raise UsageError(f"{title} is in use by another process; wait, or {remedy}") from None
         yield

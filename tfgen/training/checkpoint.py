@@ -193,10 +193,7 @@ def read_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         except WorkError as error:
             problems.append(str(error))
     if problems:
-        raise WorkError(
-            f"no checkpoint in {folder} is sound; nothing was changed; {problems[0]}; "
-            "train again in another run directory"
-        )
+        raise WorkError(f"no checkpoint in {folder} is sound; nothing was changed; {problems[0]}")
     return None, problems
 
 

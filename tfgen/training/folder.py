@@ -63,17 +63,12 @@ class RunFolder:
             UsageError: it is not empty, is a file, or cannot be created.
         """
         if self.config.exists():
-            raise UsageError(
-                f"run directory {self.path} already holds a run; "
-                "pass --resume to continue it, or choose another --run-dir"
-            )
+            raise UsageError(f"run directory {self.path} holds a run; pass --resume to continue it")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(
-                f"run directory {self.path} cannot be used ({error.strerror}); choose another "
-                "--run-dir"
-            ) from error
+            text = f"run directory {self.path} cannot be used ({error.strerror}); choose another"
+            raise UsageError(text) from error
         if set(self.path.iterdir()) - {self.path / LOCK}:
             raise UsageError(f"run directory {self.path} is not empty; choose another --run-dir")
 
@@ -183,9 +178,7 @@ def newest_run(family: str) -> Path:
     runs = [RunFolder(path.parent) for path in RUNS.glob("*/config.json")]
     runs = [run for run in runs if run.read_config()["family"] == family]
     if not runs:
-        raise UsageError(
-            f"there is no run of {family} in {RUNS} to resume; name its directory with --run-dir"
-        )
+        raise UsageError(f"{RUNS} has no run of {family} to resume; name it with --run-dir")
     return max(runs, key=lambda run: run.config.stat().st_mtime).path
 
 
@@ -217,8 +210,7 @@ def check_resumable(saved: RunConfig, asked: RunConfig) -> None:
     """
     if saved.family != asked.family:
         raise UsageError(
-            f"{asked.options.run_dir} is a run of {saved.family}, not of {asked.family}; pass the "
-            f"model {saved.family}, or leave out --run-dir"
+            f"{asked.options.run_dir} is a run of {saved.family}, not of {asked.family}"
         )
     for before, after in ((saved.model, asked.model), (saved.options, asked.options)):
         old, new = before.to_json(), after.to_json()
