@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from tests.conftest import make_images
-from tests.told import fails
+from tests.errors import refuses
 from tfgen.data.pictures import find_files
 from tfgen.evaluation.subject import Subject, open_images
 
@@ -54,4 +54,4 @@ def test_what_holds_no_images_is_refused(tmp_path: Path) -> None:
         ("empty", "holds no pictures"),
         ("large.npz", "images are float64, neither uint8 nor floats in 0…1"),
     ):
-        fails(lambda name=name: read(tmp_path / name), message)
+        refuses(lambda name=name: read(tmp_path / name), message)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.errors import refuses
 from tests.models.families import IMAGES, SHAPE, compiled, gan, vae
-from tests.told import fails
 
 
 def network(inputs: tuple[int, ...], outputs: tuple[int, ...], *inner: keras.Layer) -> keras.Model:
@@ -62,11 +62,11 @@ def test_networks_of_a_wrong_shape_are_refused(
     message: tuple[str, ...],
 ) -> None:
     built = network(inputs, outputs)
-    fails(lambda: family(**{part: built}), f"the {part} must map", *message)
+    refuses(lambda: family(**{part: built}), f"the {part} must map", *message)
     units = int(np.prod(outputs))
     layers = [keras.layers.Flatten(), keras.layers.Dense(units), keras.layers.Reshape(outputs)]
     if inputs == (SHAPE if part in ("encoder", "discriminator") else (3,)):
-        fails(lambda: family(**{part: keras.Sequential(layers)}), *message)
+        refuses(lambda: family(**{part: keras.Sequential(layers)}), *message)
 
 
 # --- the training flag --------------------------------------------------------------------

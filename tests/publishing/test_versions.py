@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.told import fails
+from tests.errors import refuses
 from tfgen import VAE
 from tfgen.errors import UsageError, WorkError
 from tfgen.publishing import export, listing, versions
@@ -49,8 +49,8 @@ def test_what_is_trained_in_a_checkout_is_not_shipped(
         assert len(list(listing.rows(folder))) == rows
         served = Models(folder, 1).read()
         assert (len(served), max(served["vae"])) == (number, number)
-    fails(lambda: versions.find("own", elsewhere), "unknown model 'own'")
-    fails(lambda: versions.find("vae", elsewhere, 2), "vae has no version 2; it has 1")
+    refuses(lambda: versions.find("own", elsewhere), "unknown model 'own'")
+    refuses(lambda: versions.find("vae", elsewhere, 2), "vae has no version 2; it has 1")
 
 
 def test_a_failed_write_publishes_nothing(tmp_path: Path) -> None:
@@ -70,9 +70,9 @@ def test_a_folder_that_cannot_be_read_is_not_replaced_by_the_shipped_one(tmp_pat
     (models / "gan" / "2").mkdir(parents=True)
     (models / "vae").symlink_to(tmp_path / "gone")
     for folder in (file, file / "models", link, models):
-        fails(lambda path=folder: versions.find("vae", path), str(folder))
-        fails(lambda path=folder: identify("vae", path), str(folder))
-        fails(lambda path=folder: versions.newest("vae", path), str(folder))
+        refuses(lambda path=folder: versions.find("vae", path), str(folder))
+        refuses(lambda path=folder: identify("vae", path), str(folder))
+        refuses(lambda path=folder: versions.newest("vae", path), str(folder))
     assert versions.find("gan", models).number == 2  # the damage costs itself alone
     # Opening this version tells why it cannot be read; without the entry, version 1 would open.
     (models / "gan" / "2" / "saved_model.pb").symlink_to("saved_model.pb")
@@ -100,7 +100,7 @@ def test_a_version_by_its_folder(copy: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(copy)
     assert versions.Version.at(".").name == "small"
     for other in (copy.parent, copy / "variables", copy.parent / "3"):
-        fails(lambda path=other: versions.Version.at(path), "is not a published version")
+        refuses(lambda path=other: versions.Version.at(path), "is not a published version")
 
 
 def test_damage_is_found(copy: Path) -> None:
