@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tfgen.errors import TfgenError, UsageError
 from tfgen.publishing import versions
-from tfgen.system.atomic import fresh_folder, publish
+from tfgen.system.atomic import fresh_folder, move_into_place
 
 SHIPPED = Path(__file__).resolve().parents[1] / "saved_models"
 # Thousands of samples of the deep posterior would take hours.
@@ -43,7 +43,7 @@ def main(trained: Path, names: list[str]) -> None:
     for name, path in {name: newest(name, trained) for name in names}.items():
         with fresh_folder(SHIPPED / name, "release") as folder:
             shutil.copytree(path, folder / "1")
-            publish(folder / "1", SHIPPED / name / "1", overwrite=True)
+            move_into_place(folder / "1", SHIPPED / name / "1", overwrite=True)
     for name in [name for name in names if name != "classifier"]:
         version = SHIPPED / name / "1"
         flags = ["--out", version / "manifest.json", "--classifier", SHIPPED / "classifier" / "1"]

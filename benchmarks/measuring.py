@@ -73,7 +73,7 @@ def environment() -> dict[str, Any]:
     versions = {**machine.package_versions(), "torch": torch.__version__, "tfgen": __version__}
     return {
         "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
-        "machine": {**machine.describe(), "torch_threads": torch.get_num_threads()},
+        "machine": {**machine.hardware_record(), "torch_threads": torch.get_num_threads()},
         "versions": versions,
     }
 

@@ -4,8 +4,7 @@
     python benchmarks/worker_presets.py vae gan/dcgan
 
 The images are noise, of the size of MNIST's. Each line has the seconds until both workers have
-ended; the exit status is 1 if a worker failed. The chief is made to estimate the memory of the run,
-which it otherwise does for large images only, because that must not disturb the other worker.
+ended; the exit status is 1 if a worker failed.
 """
 
 import subprocess
@@ -25,13 +24,6 @@ from tfgen.data.writing import write_prepared
 IMAGES, HELD_OUT = 96, 16
 # Longest time of a training [s].
 PATIENCE = 1800.0
-TRAIN = """
-import sys
-from tfgen.cli import train
-from tfgen.training import cost
-cost._CHECKED_PART = 0
-sys.exit(train.main(sys.argv[1:]))
-"""
 
 
 def write_noise(folder: Path, channels: int) -> str:
@@ -52,7 +44,7 @@ def train(folder: Path, family: str, preset: str, dataset: str) -> list[str]:
     workers, logs = [], [folder / f"output{index}.txt" for index in range(2)]
     for environment, log in zip(environments(free_ports(2)), logs, strict=True):
         with log.open("w") as output:
-            command = [sys.executable, "-c", TRAIN, *words]
+            command = [sys.executable, "-m", "tfgen.cli.train", *words]
             streams = {"stdout": output, "stderr": output}
             workers.append(subprocess.Popen(command, cwd=folder, env=environment, **streams))
     try:

@@ -1,14 +1,12 @@
 """What all console scripts share: exit status, one-line errors, advice on what to do next."""
 
-import contextlib
 import errno
 import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any, TypeVar
 
 from tfgen import registry
@@ -50,7 +48,7 @@ def command(
 
     def decorate(work: Callable[[_Options], None]) -> Callable[..., int]:
         def work_until_signal(options: _Options) -> None:
-            with terminable(), interruptible():
+            with interruptible():
                 work(options)
 
         def main(argv: Sequence[str] | None = None) -> int:
@@ -92,10 +90,10 @@ def run_command(
         return _report(prog, str(error), error.exit_status, "")
     except TfgenError as error:
         return _report(prog, str(error), error.exit_status)
-    except Terminated:
-        return _report(prog, "terminated", 128 + signal.SIGTERM, "")
-    except KeyboardInterrupt:
-        return _report(prog, "interrupted", 128 + signal.SIGINT, "")
+    except KeyboardInterrupt as error:
+        signum = getattr(error, "signum", signal.SIGINT)
+        text = "terminated" if signum == signal.SIGTERM else "interrupted"
+        return _report(prog, text, 128 + signum, "")
     except BrokenPipeError:  # the reader of the pipe, such as `head`, has ended
         discard_output()
         return 1
@@ -132,35 +130,6 @@ def discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM."""
-
-    signum = signal.SIGTERM
-
-
-@contextlib.contextmanager
-def terminable() -> Iterator[None]:
-    """A context that SIGTERM ends with `Terminated`, whatever the code in it does.
-
-    Without it, SIGTERM ends the process at once, without removing temporary files.
-    """
-    signals: list[int] = []
-
-    def terminate(signum: int, frame: FrameType | None) -> None:
-        signals.append(signum)
-        raise Terminated
-
-    previous = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    except (Exception, KeyboardInterrupt) as error:
-        if signals and not isinstance(error, InterruptedRunError):
-            raise Terminated from error
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
 def check_output(path: Path, suffixes: Sequence[str]) -> None:
     """Refuse an output path before any work is done.
 
@@ -171,9 +140,7 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
     if path.suffix not in suffixes or path.is_dir():
         raise UsageError(f"cannot write {path}: pass a file that ends in {' or '.join(suffixes)}")
     if not path.parent.is_dir():
-        raise UsageError(
-            f"cannot write {path}: the folder {path.parent} does not exist; create it first"
-        )
+        raise UsageError(f"cannot write {path}: create the folder {path.parent} first")
     check_folder(path.parent)
 
 

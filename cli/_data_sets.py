@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 class DataSetOptions(Config):
     """The flags of the data set that a model or images are judged by."""
 
-    dataset: str | None = option(
-        None, "name of the data set (default: the one that the model was trained on, if any)"
-    )
+    dataset: str | None = option(None, "data set to judge on (default: that of the training)")
     data_dir: Path | None = option(None, "folder of prepared data sets, as tfgen-data writes it")
 
 
@@ -41,9 +39,8 @@ def open_data_set(options: DataSetOptions, training: Mapping[str, Any], title: s
     trained = training.get("options", {})
     name, folder = trained.get("dataset"), options.data_dir or trained.get("data_dir")
     if name is None:
-        raise UsageError(
-            f"the data set that {title} was trained on is unknown; name it with --dataset"
-        )
+        text = f"the data set that {title} was trained on is unknown; name it with --dataset"
+        raise UsageError(text)
     dataset = load(name, folder and Path(folder))
     if training.get("data", {}).get("fingerprint") not in (None, dataset.fingerprint):
         raise UsageError(

@@ -17,7 +17,16 @@ from typing import Any, NoReturn
 
 from tfgen import __version__, registry
 from tfgen.errors import UsageError
-from tfgen.settings.fields import Config, choices_of, entry_type, field_types, nearest, plain_type
+from tfgen.settings.fields import (
+    Config,
+    choices_of,
+    entry_type,
+    field_types,
+    flag_of,
+    nearest,
+    option,
+    plain_type,
+)
 
 # Help is as wide as the terminal, but not wider than this: longer lines are hard to read.
 MAX_WIDTH = 100
@@ -199,7 +208,7 @@ def add_flags(
         parser: a parser or a group of one.
         config: a dataclass with fields made by `argument` or `tfgen.settings.fields.option`; a
             field without a default becomes a required flag.
-        defaults: values that replace the fields' own defaults.
+        defaults: values that replace the fields' own defaults, by the `destination` of a flag.
         without: names of fields that get no flag.
     """
     fields = {field.name: field for field in dataclasses.fields(config)}
@@ -208,7 +217,7 @@ def add_flags(
     names |= dict.fromkeys(name for c in config.__mro__ for name in inspect.get_annotations(c))
     for name in names:
         if "help" in fields[name].metadata and name not in without:
-            default = (defaults or {}).get(name, fields[name].default)
+            default = (defaults or {}).get(destination(fields[name]), fields[name].default)
             _add_flag(parser, fields[name], field_types(config)[name], default)
 
 
@@ -223,18 +232,30 @@ class SamplingOptions(Config):
     sampling: dict = dataclasses.field(default_factory=dict)
 
 
-def add_sampling_flags(parser: Parser) -> None:
-    """Add a flag without a default for each option of sampling that a family has.
+@dataclass(frozen=True)
+class RayOptions(Config):
+    """The flags of a command that can work on a Ray cluster."""
 
-    Raises:
-        UsageError: the command has a flag of that name.
-    """
+    ray: int | None = option(
+        None,
+        "divide the work among N workers of a Ray cluster; without N, one for each GPU, or for "
+        "each 4 CPU cores if there is no GPU; needs the extra [ray]",
+        minimum=0,
+        bare=0,
+    )
+    ray_address: str | None = option(None, "address of a running Ray cluster, such as host:6379")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ray_address is not None and self.ray is None:
+            raise UsageError("--ray-address is for --ray; pass --ray too")
+
+
+def add_sampling_flags(parser: Parser) -> None:
+    """Add a flag without a default for each option of sampling that a family has."""
     title = "options of sampling, for a run (default: those of its training)"
-    group, taken = parser.add_argument_group(title), {action.dest for action in parser._actions}
+    group = parser.add_argument_group(title)
     for config, field in _sampling_fields().values():
-        if field.name in taken:
-            fault = f"{parser.prog} has a flag of its own for {field.name}"
-            raise UsageError(f"{fault}; rename this field of {config.__name__}")
         _add_flag(group, field, field_types(config)[field.name], None)
 
 
@@ -244,15 +265,26 @@ def _sampling_fields() -> dict[str, tuple[type, dataclasses.Field]]:
     return {field.name: (config, field) for config in configs for field in config.sampling_fields()}
 
 
+def destination(field: dataclasses.Field) -> str:
+    """The name of a flag's value in the parsed arguments, as argparse derives it from the flag."""
+    return flag_of(field).removeprefix("--").replace("-", "_")
+
+
+def flag_values(config: Config) -> dict[str, Any]:
+    """The values of a configuration by the `destination` of their flags."""
+    fields = dataclasses.fields(config)
+    return {destination(field): getattr(config, field.name) for field in fields}
+
+
 def _add_flag(
     parser: argparse._ActionsContainer, field: dataclasses.Field, annotation: Any, default: Any
 ) -> None:
-    text, flag = field.metadata["help"], "--" + field.name.replace("_", "-")
+    text, flag, dest = field.metadata["help"], flag_of(field), destination(field)
     plain, _ = plain_type(annotation)
     if plain is bool:
         off = flag.replace("--", "--no-", 1)
         text += f" (turn off with {off})" if default is True else ""
-        common: dict[str, Any] = {"dest": field.name, "default": default}
+        common: dict[str, Any] = {"dest": dest, "default": default}
         parser.add_argument(flag, action="store_true", help=_escape(text), **common)
         parser.add_argument(off, action="store_false", help=argparse.SUPPRESS, **common)
         return
@@ -269,7 +301,7 @@ def _add_flag(
     if (bare := field.metadata.get("bare")) is not None:
         arguments |= {"nargs": "?", "const": bare}
     if is_flag:
-        arguments |= {"dest": field.name, "required": is_required}
+        arguments |= {"dest": dest, "required": is_required}
         if default is not None and not is_required:
             off = "; turn off with none" if choices and is_sequence and default else ""
             text += f" (default: {_format_default(default)}{off})"
@@ -313,14 +345,16 @@ def read_flags(namespace: argparse.Namespace, config: type) -> Any:
     Raises:
         UsageError: a value is out of its range.
     """
-    fields = [field.name for field in dataclasses.fields(config)]
     values = {
         # A list has the entries of each word.
         name: tuple(itertools.chain(*value)) if isinstance(value, list) else value
         for name, value in vars(namespace).items()
     }
-    own = {name: values[name] for name in fields if name in values}
+    places = {field.name: destination(field) for field in dataclasses.fields(config)}
+    own = {name: values[place] for name, place in places.items() if place in values}
     if issubclass(config, SamplingOptions):
-        options = {name: values.get(name) for name in _sampling_fields()}
-        own["sampling"] = {name: value for name, value in options.items() if value is not None}
+        fields = {name: destination(field) for name, (_, field) in _sampling_fields().items()}
+        own["sampling"] = {
+            name: values[place] for name, place in fields.items() if values.get(place) is not None
+        }
     return config(**own)

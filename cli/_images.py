@@ -29,10 +29,7 @@ _MEANINGS = {"encode": "encoder", "log_prob": "likelihood"}
 class ImageOptions(SamplerOptions):
     """The arguments that say which images of the user's own are read, and how."""
 
-    images: tuple[Path, ...] = argument(
-        "IMAGES",
-        "picture files, folders of pictures, or NPZ files with images",
-    )
+    images: tuple[Path, ...] = argument("IMAGES", "pictures, folders of pictures, or NPZ files")
     seed: int = option(
         0,
         "seed of the first image's noise; each further image has the next seed",

@@ -78,21 +78,12 @@ class SamplerOptions(ModelOptions):
         BATCH, "images computed at once, or requested from a server at once", minimum=1
     )
     url: str | None = option(
-        None,
-        "REST address of tfgen-serve or TensorFlow Serving, http://host:8501, in place of "
-        "--saved-models",
+        None, "REST address of tfgen-serve or TensorFlow Serving, such as http://localhost:8501"
     )
-    grpc: str | None = option(
-        None, "gRPC address of TensorFlow Serving, host:8500; needs the extra [serving]"
-    )
-    timeout: float = option(
-        60.0, "time to wait for an answer of the server [s]", above=0, maximum=86_400
-    )
+    grpc: str | None = option(None, "gRPC address of TensorFlow Serving, such as localhost:8500")
+    timeout: float = option(60.0, "time limit for an answer [s]", above=0, maximum=86_400)
     retries: int = option(
-        3,
-        "how often to repeat a request if the server cannot be reached or is busy",
-        minimum=0,
-        maximum=MAX_RETRIES,
+        3, "repetitions of a request if the server is away or busy", minimum=0, maximum=MAX_RETRIES
     )
 
     def __post_init__(self) -> None:
@@ -138,17 +129,15 @@ def pinned(options: SamplerOptions, sampler: SignatureSampler) -> SamplerOptions
 
 def _connect(options: SamplerOptions) -> SignatureSampler:
     """The sampler behind the server of `--url` or `--grpc`."""
+    limits = options.timeout, options.retries
     if options.url is not None:
         from tfgen.publishing.rest import Rest
 
-        rest = Rest(options.url, options.timeout, options.retries)
-        return ServedSampler(rest, options.name, options.version)
+        return ServedSampler(Rest(options.url, *limits), options.name, options.version)
     from tfgen.publishing.grpc import Grpc
 
-    assert options.grpc is not None
     import_quietly()
-    grpc = Grpc(options.grpc, options.timeout, options.retries)
-    return ServedSampler(grpc, options.name, options.version)
+    return ServedSampler(Grpc(str(options.grpc), *limits), options.name, options.version)
 
 
 def _open(options: SamplerOptions) -> SignatureSampler:

@@ -16,8 +16,15 @@ from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.training.folder import RunFolder, check_resumable, newest_run, saved_config
 
 from ._command import SAVED_MODELS
-from ._flags import Parser, add_flags, align_columns, read_flags
-from ._ray import RayOptions
+from ._flags import (
+    Parser,
+    RayOptions,
+    add_flags,
+    align_columns,
+    destination,
+    flag_values,
+    read_flags,
+)
 
 PROG = "tfgen-train"
 _TABLE_NOTE = (
@@ -32,9 +39,7 @@ class PublishOptions(Config):
     """What `tfgen-train` does with the trained model."""
 
     publish: bool = option(True, "publish the model at the end")
-    weights: Literal["best", "last"] = option(
-        "best", "weights to publish: the best by validation, or the last"
-    )
+    weights: Literal["best", "last"] = option("best", "weights to publish: the best or the last")
     saved_models: Path = option(SAVED_MODELS, "folder to publish the model in")
 
 
@@ -83,19 +88,20 @@ def parse(argv: list[str]) -> Request:
     if first.resume:
         path = first.run_dir or newest_run(entry.name)
         saved = saved_config(path)
-        defaults = vars(saved.model) | vars(saved.options) | {"run_dir": path, "resume": False}
+        defaults = flag_values(saved.model) | vars(saved.options)
+        defaults |= {"run_dir": path, "resume": False}
         publishing = RunFolder(path).read_config().get("publishing", {})
         defaults |= vars(PublishOptions.from_json(publishing))
     else:
         name = entry.preset_for(first.dataset) if first.preset is None else first.preset
         preset = entry.preset(name)
-        defaults = vars(preset.model) | preset.training()
+        defaults = flag_values(preset.model) | preset.training()
         defaults |= {"preset": name, "dataset": preset.dataset}
     if (saved.options if saved else first).train_on == "all":
         defaults["weights"] = "last"
     flags = vars(_parser(entry, defaults).parse(argv))
     if saved is not None:
-        flags = vars(saved.model) | flags  # what comes from the data is no flag
+        flags = flag_values(saved.model) | flags  # what comes from the data is no flag
     namespace = argparse.Namespace(**flags)
     model, options = (read_flags(namespace, kind) for kind in (entry.config, TrainingOptions))
     model.check_options()
@@ -105,10 +111,7 @@ def parse(argv: list[str]) -> Request:
         check_resumable(saved, config)
     publishing = read_flags(namespace, PublishOptions)
     if not options.is_validated and publishing.weights == "best":
-        raise UsageError(
-            "--weights best means the best by validation, and --train-on all leaves no images to "
-            "validate by; leave --weights out to publish the last weights"
-        )
+        raise UsageError("--train-on all leaves no images to find --weights best; leave it out")
     cluster = read_flags(namespace, RayOptions)
     if cluster.ray is not None:
         if first.strategy not in (None, "multiworker"):
@@ -118,9 +121,7 @@ def parse(argv: list[str]) -> Request:
     plan = read_flags(namespace, PlanOptions)
     is_new = saved is None and config.options.strategy != "multiworker"
     if plan.minutes is not None and (first.epochs is not None or not is_new):
-        raise UsageError(
-            "--minutes plans the epochs of a new run on one machine; pass it or --epochs"
-        )
+        raise UsageError("--minutes is for a new run on one machine, without --epochs")
     return Request(config, publishing, plan, cluster)
 
 
@@ -172,7 +173,7 @@ def check_names(entry: registry.Family, reserved: Collection[str]) -> None:
     Raises:
         UsageError: it has one.
     """
-    fields = [field.name for field in dataclasses.fields(entry.config) if field.name in reserved]
+    fields = [f.name for f in dataclasses.fields(entry.config) if destination(f) in reserved]
     if fields:
         raise UsageError(
             f"model {entry.name!r} cannot be trained: {PROG} has flags of its own for "

@@ -12,14 +12,13 @@ from pathlib import Path
 
 from tfgen.errors import InterruptedRunError, WorkError, first_line
 from tfgen.settings.training import RunConfig
-from tfgen.system.quiet import import_quietly
+from tfgen.system.quiet import import_quietly, interruptible
 from tfgen.system.ray_cluster import RayCluster, check_installed, connected
 from tfgen.system.signals import same_handlers
 from tfgen.system.terminal import count_noun
 from tfgen.training.folder import RunFolder, run_path
 
-from ._command import terminable
-from ._ray import RayOptions
+from ._flags import RayOptions
 from ._train_options import PROG, PublishOptions
 
 # How often lost workers are started again.
@@ -66,7 +65,7 @@ def train_on_ray(
     advice = shlex.join([PROG, config.family, "--resume", "--run-dir", str(folder.path)])
     try:
         with (
-            terminable(),
+            interruptible(),
             connected(options.ray_address, options.ray or 0, shows_output=True) as cluster,
         ):
             import_quietly("ray.train.tensorflow")

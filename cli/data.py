@@ -40,39 +40,22 @@ class DataOptions(Config):
     )
     source: Path = argument("SOURCE", "folder of the files, or one IDX file")
     name: str = option(dataclasses.MISSING, "name of the data set, in snake case")
-    to: Path = option(
-        dataclasses.MISSING, "TFDS root; the data set is written to its sub-folder NAME/VERSION"
-    )
-    prefix: str | None = option(
-        None,
-        "data set to import if the folder of IDX files has several, such as emnist-letters",
-    )
+    to: Path = option(dataclasses.MISSING, "TFDS root, which gets the folder NAME/VERSION")
+    prefix: str | None = option(None, "one of several sets of IDX files, such as emnist-letters")
     size: str | None = option(
-        None,
-        "width and height that images are resized to [pixels]: 64, or 64x48 (default: as they are)",
+        None, "size of images, 64 or 64x48 (width x height) pixels (default: as they are)"
     )
     fit: Literal["crop", "pad", "stretch"] = option(
-        "crop",
-        "how to change the aspect ratio of images: crop, pad with bars, or stretch",
+        "crop", "how to change the aspect ratio: crop, pad with bars, or stretch"
     )
-    background: str = option(
-        "white", "colour behind transparent pixels and of the bars of --fit pad: a name or #rrggbb"
-    )
+    background: str = option("white", "colour behind transparency and in bars, such as #808080")
     channels: int | None = option(
-        None,
-        "1 for grey, 3 for RGB (default: 1 if all images are grey; a palette counts as RGB)",
-        minimum=1,
-        maximum=3,
+        None, "1 for grey, 3 for RGB (default: 1 if all images are grey)", minimum=1, maximum=3
     )
-    strict: bool = option(
-        False,
-        "refuse a folder with files that are broken or are no images, instead of skipping them",
-    )
+    strict: bool = option(False, "refuse files that are no images, instead of skipping them")
     overwrite: bool = option(False, "replace a data set of this name, once the new one is complete")
     description: str | None = option(None, "what the images show")
-    license: str | None = option(
-        None, "licence and copyright holder of the images; appended to the description"
-    )
+    license: str | None = option(None, "licence and copyright holder, added to the description")
 
 
 @command(
@@ -186,10 +169,7 @@ def _parse_size(text: str) -> "Size":
     """Height and width from `64` or, width first, `64x48`."""
     match = _SIZE.fullmatch(text.strip().lower())
     if match is None:
-        raise UsageError(
-            f"--size {text!r} is no size; pass a number of pixels up to 9999, such as 64, or width "
-            "and height, such as 64x48"
-        )
+        raise UsageError(f"--size {text!r} is no size; pass pixels, such as 64 or 64x48")
     return int(match[2] or match[1]), int(match[1])
 
 

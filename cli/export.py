@@ -19,6 +19,8 @@ from tfgen.publishing.signatures import describe_signature
 from tfgen.settings.fields import option
 from tfgen.system.atomic import write_bytes
 from tfgen.system.quiet import import_quietly
+from tfgen.system.status import status
+from tfgen.system.terminal import format_bytes
 from tfgen.training.checkpoint import WEIGHTS_HELP, check_choice
 from tfgen.training.folder import RunFolder, run_name, saved_config
 
@@ -72,9 +74,7 @@ class ExportOptions(SamplingOptions):
         "shipped model, or none)",
     )
     to: Path = option(SAVED_MODELS, "folder of published models")
-    name: str | None = option(
-        None, "name to publish under (default: from model and data set, as tfgen-train does)"
-    )
+    name: str | None = option(None, "name to publish under (default: as tfgen-train)")
     weights: str = option("best", WEIGHTS_HELP)
     dry_run: bool = option(False, "print what would be published, and write nothing")
 
@@ -82,22 +82,13 @@ class ExportOptions(SamplingOptions):
         super().__post_init__()
         check_choice(self.weights)
         if self.format == "savedmodel" and self.out is not None:
-            raise UsageError(
-                "--out is the file or folder of another --format; a version is published in --to"
-            )
+            raise UsageError("--out is for another --format; a version is published in --to")
         if self.format != "savedmodel" and (self.name is not None or self.dry_run):
-            raise UsageError(
-                f"--format {self.format} publishes nothing; leave out --name and --dry-run"
-            )
+            raise UsageError(f"--format {self.format} takes neither --name nor --dry-run")
         if self.license is not None and self.format != "hub":
             raise UsageError(f"--format {self.format} writes no card; leave out --license")
         if len(self.runs) > 1 and self.format != "page":
             raise UsageError(f"--format {self.format} takes one RUN, not {len(self.runs)}")
-
-    @property
-    def run(self) -> Path:
-        """The first RUN."""
-        return self.runs[0]
 
 
 @command(
@@ -114,12 +105,12 @@ def main(options: ExportOptions) -> None:
     if options.format != "savedmodel":
         convert(options, *FORMATS[options.format])
         return
-    path = options.run
+    path = options.runs[0]
     if kind_at(path) not in ("run", "keras"):
         raise UsageError(f"{path} is neither a run directory nor a .keras file")
     import_quietly("tensorflow_probability", "tfgen.publishing.export", "tfgen.publishing.opening")
+    from tfgen.models.export import in_float32, trace
     from tfgen.publishing import export
-    from tfgen.system.status import status
 
     model, weights = open_model(path, options)
     if weights is None:
@@ -131,13 +122,13 @@ def main(options: ExportOptions) -> None:
         evaluation = RunFolder(path).read_evaluation(export.weights_sha256(model))
     name = default if options.name is None else options.name
     if options.dry_run:
-        plain = export.in_float32(model)
-        traced = export.trace(plain)
+        plain = in_float32(model)
+        traced = trace(plain)
         export.check_publishable(plain, options.to, name, traced)
         source = "last weights" if weights is None else f"weights of {weights}"
         number = str(versions.next_number(options.to, name))
         print(f"would publish {options.to / name / number}, {source}")
-        for signature, tensors in export.describe(traced).items():
+        for signature, tensors in export.manifest_signatures(traced).items():
             print(f"  {signature:<10}{describe_signature(tensors)}")
         return
     with status("publishing"):
@@ -165,11 +156,11 @@ def pack(options: ExportOptions) -> None:
         UsageError: there is no such version, or the file cannot be written.
         WorkError: the version is damaged.
     """
-    version = find_version(options.run, options)
+    version = find_version(options.runs[0], options)
     out = options.out or Path(f"{version.name}{versions.ARCHIVE}")
     check_output(out, (versions.ARCHIVE,))
     versions.write_archive(version, out)
-    size = f"{out.stat().st_size / 1e6:.1f} MB"
+    size = format_bytes(out.stat().st_size)
     print(f"wrote {out}, {size}; every command takes it in place of a name")
 
 
@@ -211,7 +202,7 @@ def write_folder(options: ExportOptions) -> None:
             advice = f"the card states no licence; pass --license to add one\n{advice}"
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     names = ", ".join(version.name for version in chosen)
-    print(f"wrote {out}, {size / 1e6:.1f} MB: {names}\n{advice}")
+    print(f"wrote {out}, {format_bytes(size)}: {names}\n{advice}")
 
 
 def open_model(path: Path, options: ExportOptions) -> tuple[Any, Any]:
@@ -222,7 +213,6 @@ def open_model(path: Path, options: ExportOptions) -> tuple[Any, Any]:
         WorkError: the run, file or version is damaged.
     """
     from tfgen.publishing import opening
-    from tfgen.system.status import status
 
     with status(f"opening {path}"):
         if kind_at(path) != "run":
@@ -237,7 +227,7 @@ def convert(options: ExportOptions, suffix: str, call: str) -> None:
     """Write the decoder of a run, a file or a published version to one file.
 
     Args:
-        options: `run` is a run directory, `.keras` file, archive, folder of a version, or a name,
+        options: RUN is a run directory, `.keras` file, archive, folder of a version, or a name,
             which is looked up in `to`.
         suffix: the extension of the file.
         call: the Python expression that runs it.
@@ -247,7 +237,7 @@ def convert(options: ExportOptions, suffix: str, call: str) -> None:
         WorkError: the model is damaged, or it cannot be converted.
     """
     check_extra(options)
-    artifact = identify(options.run, options.to)
+    artifact = identify(options.runs[0], options.to)
     path = artifact.path
     name = path.stem if artifact.version is None else artifact.version.name
     if artifact.kind == "run":
@@ -256,15 +246,14 @@ def convert(options: ExportOptions, suffix: str, call: str) -> None:
     check_output(out, (suffix,))
     import_quietly("tensorflow_probability", "tfgen.publishing.opening", "tfgen.publishing.formats")
     from tfgen.publishing import formats
-    from tfgen.system.status import status
 
     sampler, _ = open_model(path, options)
     with status(f"converting to {options.format}"):
         decoder = formats.convert(sampler, options.format)
     write_bytes(out, decoder.content)
-    megabytes, signature = len(decoder.content) / 1e6, decoder.signature
-    print(f"wrote {out}, {megabytes:.1f} MB: {describe_signature(signature)}")
-    arguments = ", ".join(f"{name}={name}" for name in signature["inputs"])
+    size = format_bytes(len(decoder.content))
+    print(f"wrote {out}, {size}: {describe_signature(decoder.signature)}")
+    arguments = ", ".join(f"{name}={name}" for name in decoder.signature["inputs"])
     print(f"run it with: {call.format(path=out, arguments=arguments)}")
 
 

@@ -20,9 +20,7 @@ from ._samplers import write_npz, write_pairs
 class ReconstructOptions(ImageOptions):
     """The arguments of `tfgen-reconstruct`."""
 
-    out: Path | None = option(
-        None, "file to write, .png or .npz (default: NAME-reconstructions.png)"
-    )
+    out: Path | None = option(None, ".png or .npz file (default: NAME-reconstructions.png)")
 
 
 @command(

@@ -28,12 +28,11 @@ from tfgen.system.atomic import fresh_folder, write_bytes
 from tfgen.system.machine import memory_bytes
 from tfgen.system.quiet import import_quietly, interruptible
 from tfgen.system.status import note, status
-from tfgen.system.terminal import count_noun, format_rate, progress
+from tfgen.system.terminal import count_noun, format_bytes, format_rate, progress
 
 from ._command import check_folder, check_output, command
-from ._flags import align_columns, argument
+from ._flags import RayOptions, align_columns, argument
 from ._images import ImageOptions, evaluate_files
-from ._ray import RayOptions
 from ._samplers import (
     NAME,
     SamplerOptions,
@@ -60,9 +59,7 @@ class SampleOptions(SamplerOptions, RayOptions):
     name: str = argument(*NAME, default="")
     list: bool = option(False, "list the published versions of NAME, or of all names, and exit")
     n: int = option(25, "number of images", minimum=1, maximum=2**31 - 1)
-    seed: int = option(
-        0, "seed of the request; the same seed gives the same images", minimum=0, maximum=MAX_SEED
-    )
+    seed: int = option(0, "seed of the request", minimum=0, maximum=MAX_SEED)
     seeds: tuple[int, ...] | None = option(
         None,
         "one seed for each image, in place of --n and --seed; an .npz file has its images' seeds",
@@ -76,10 +73,7 @@ class SampleOptions(SamplerOptions, RayOptions):
         whole=True,
     )
     temperature: float = option(
-        1.0,
-        "scale of the latents; below 1, images are more probable and less diverse",
-        above=0,
-        maximum=10.0,
+        1.0, "scale of the latents; below 1: less diverse images", above=0, maximum=10.0
     )
     out: str | None = option(
         None,
@@ -87,15 +81,12 @@ class SampleOptions(SamplerOptions, RayOptions):
         "--between, or a new folder for one PNG file per image, with / at its end (default: "
         "NAME-samples.png)",
     )
-    manifold: int | None = option(
-        None, "draw a grid of N × N points of a latent space with 2 dimensions", minimum=2
-    )
+    manifold: int | None = option(None, "draw a grid of N × N points of a latent plane", minimum=2)
     interpolate: int | None = option(
-        None, "draw N images on the way from each seed to the next, one row per pair", minimum=2
+        None, "draw N images from each seed to the next, one row per pair", minimum=2
     )
     between: tuple[Path, ...] | None = option(
-        None,
-        "draw --n images on the way from each of these pictures to the next, one row per pair",
+        None, "draw --n images from each of these pictures to the next, one row per pair"
     )
     path: Literal["linear", "spherical"] = option("linear", "path of --interpolate and --between")
     shard_size: int | None = option(
@@ -105,9 +96,7 @@ class SampleOptions(SamplerOptions, RayOptions):
         f"{MAX_PICTURES} images, otherwise no shards)",
         minimum=1,
     )
-    pixels: Literal["png", "raw"] = option(
-        "png", "encoding of an image in a shard: a PNG file, or raw uint8 pixels"
-    )
+    pixels: Literal["png", "raw"] = option("png", "encoding of an image in a shard")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -177,7 +166,7 @@ def main(options: SampleOptions) -> None:
 def print_training(sampler: SignatureSampler) -> None:
     """Print how the model was trained, if that is known; behind a server it is not."""
     manifest = getattr(sampler, "manifest", {"run": sampler.training})
-    if training := listing.describe(manifest):
+    if training := listing.training_text(manifest):
         print(f"{sampler.title}: {training}")
 
 
@@ -328,8 +317,6 @@ def draw(sampler: SignatureSampler, options: SampleOptions) -> Arrays:
 
 
 def _check_memory(sampler: SignatureSampler, options: SampleOptions) -> None:
-    from tfgen.data.cache import GIGABYTE
-
     rows = options.n if options.seeds is None else len(options.seeds)
     count = options.manifold**2 if options.manifold else rows * (options.interpolate or 1)
     shape = sampler.signature("decode").outputs["images"].shape[1:]
@@ -337,8 +324,8 @@ def _check_memory(sampler: SignatureSampler, options: SampleOptions) -> None:
     needed, limit = 2 * 4 * count * math.prod(side or 1 for side in shape), memory_bytes()
     if needed > limit:
         raise UsageError(
-            f"{count} images of {size_text(shape)} need {needed / GIGABYTE:.3g} GB of memory, this "
-            f"machine has {limit / GIGABYTE:.3g} GB; ask for fewer images at once"
+            f"{count} images of {size_text(shape)} need {format_bytes(needed)} of memory, this "
+            f"machine has {format_bytes(limit)}; ask for fewer images at once"
         )
 
 
@@ -380,10 +367,7 @@ def check_destination(out: str, is_for_shards: bool = False) -> None:
         check_output(path, (".png", ".npz", *ANIMATIONS))
         return
     if path.is_dir() and any(path.iterdir()) and not (is_for_shards and sampling_job.is_job(path)):
-        raise UsageError(
-            f"cannot write {out}: the folder is not empty; choose a new folder, or the name of a "
-            ".png or .npz file"
-        )
+        raise UsageError(f"cannot write {out}: the folder is not empty; choose a new folder")
     check_folder(path)
 
 

@@ -31,32 +31,16 @@ _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 class ServeOptions(Config):
     """The flags of `tfgen-serve`."""
 
-    saved_models: Path = option(
-        SAVED_MODELS, "folder of published models; new versions are served when they appear"
-    )
-    host: str = option(
-        "127.0.0.1",
-        "address to listen on: 127.0.0.1 for this machine only, 0.0.0.0 for other machines too",
-    )
+    saved_models: Path = option(SAVED_MODELS, "folder of published models, new versions included")
+    host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 lets other machines connect")
     port: int = option(8501, "port to listen on; 0 chooses a free one", minimum=0, maximum=65_535)
     open: bool = option(False, "open the page in the browser")
-    models: tuple[str, ...] | None = option(
-        None,
-        "names of the models to serve, or archives (default: the shipped ones and those in "
-        "--saved-models)",
-    )
-    data_dir: Path | None = option(
-        None, "folder of prepared data sets, for real images on the page (default: MNIST only)"
-    )
+    models: tuple[str, ...] | None = option(None, "names or archives to serve (default: all)")
+    data_dir: Path | None = option(None, "folder of prepared data sets, for images on the page")
     workers: int | None = option(
-        None,
-        "number of requests computed at once (default: one for each core)",
-        minimum=1,
-        maximum=256,
+        None, "requests computed at once (default: one for each core)", minimum=1, maximum=256
     )
-    queue: int = option(
-        100, "maximum number of waiting requests; further ones get status 503", minimum=0
-    )
+    queue: int = option(100, "most waiting requests; further ones get status 503", minimum=0)
     max_batch: int = option(1000, "maximum batch size of a request", minimum=1)
     max_body: float = option(64.0, "maximum body size of a request [MB]", above=0, maximum=2048)
     timeout: float = option(60.0, "time limit for an answer [s]", above=0, maximum=86_400)
@@ -82,9 +66,7 @@ class ServeOptions(Config):
                 if not re.fullmatch(pattern, value):
                     raise UsageError(f"--allow-{flag} {value!r} is not {form}")
         if self.data_dir is not None and not self.data_dir.is_dir():
-            raise UsageError(
-                f"--data-dir {self.data_dir} is not a folder; pass a folder of prepared data sets"
-            )
+            raise UsageError(f"--data-dir {self.data_dir} is not a folder")
 
     @property
     def threads(self) -> int:

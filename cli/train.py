@@ -1,11 +1,13 @@
 """`tfgen-train`: trains a model and publishes it."""
 
 import os
+import shlex
 import signal
 from collections.abc import Sequence
 from typing import Any
 
 from tfgen import registry
+from tfgen.errors import UsageError
 from tfgen.publishing.versions import find_run
 from tfgen.settings.training import RunConfig
 from tfgen.system.quiet import import_quietly, interruptible
@@ -13,7 +15,6 @@ from tfgen.system.status import status
 from tfgen.training.folder import RunFolder, run_name
 
 from ._command import discard_output, run_command, suggest_next
-from ._monitor import sample_monitors
 from ._train_options import PROG, PublishOptions, Request, parse
 
 
@@ -30,7 +31,7 @@ def _run_request(request: Request) -> None:
             with status("measuring the time of a step"):
                 config = cost.with_minutes(config, plan.minutes)
         if plan.dry_run:
-            print(cost.describe(config))
+            print(cost.cost_table(config))
             return
     if config.options.resume and (message := nothing_to_do(config, publishing)):
         # No failure: the state that the command asks for is there.
@@ -125,7 +126,53 @@ def train(config: RunConfig, options: PublishOptions) -> None:
             weights = options.weights if publishes else None
             run.train(sample_monitors(run, console, weights) if run.task.is_chief else ())
             if publishes:
-                print_line(console, publish(run, options))
+                print_line(console, publish_run(run, options))
+
+
+def sample_monitors(run: Any, console: Any, weights: str | None) -> list[Any]:
+    """The callbacks that compare samples with validation images, if the family uses them.
+
+    If the images cannot be compared, prints so: the run then has no best checkpoint. Neither has a
+    run that trains on the validation images, but its samples are compared with them.
+
+    Args:
+        run: a `tfgen.training.run.Run` that is started.
+        console: where warnings are printed.
+        weights: the weights to publish, `best` or `last`; None publishes nothing.
+    """
+    from tfgen.models.generative import SAMPLE_DISTANCE
+    from tfgen.system.terminal import print_line
+
+    if run.model.monitor != SAMPLE_DISTANCE or run.is_finished:
+        return []
+    from tfgen.callbacks import SampleMonitor
+
+    def warn(message: str, best_epoch: int | None) -> None:
+        future = "kept and will be published" if weights == "best" else "kept"
+        best = f"The best weights so far, of epoch {best_epoch}, are {future}"
+        advice = f"then tfgen-export {shlex.quote(str(run.folder.path))} publishes them"
+        if not run.options.is_validated:
+            best = "A run with --train-on all keeps no best weights"
+            advice = "with --keep-every, a new one keeps earlier weights"
+        print_line(console, f"warning: {message}. {best}. Ctrl-C stops the run; {advice}")
+
+    validation = run.dataset.validation
+    labels = validation.labels if run.model.num_classes else None
+    try:
+        monitor = SampleMonitor(
+            validation.images,
+            labels,
+            warn=warn,
+            earlier=run.folder.read_metrics(),
+            held_out=run.options.is_validated,
+        )
+    except UsageError as error:
+        publishing = ", and its last weights are published" if weights == "best" else ""
+        print_line(console, f"samples are not compared with validation images: {error}")
+        if run.options.is_validated:
+            print_line(console, f"so the run has no best checkpoint{publishing}")
+        return []
+    return [monitor]
 
 
 def _end_as_ctrl_c() -> None:
@@ -134,7 +181,7 @@ def _end_as_ctrl_c() -> None:
     signal.raise_signal(signal.SIGINT)
 
 
-def publish(run: Any, options: PublishOptions) -> str:
+def publish_run(run: Any, options: PublishOptions) -> str:
     """Publish weights of a run; return what to say of it.
 
     The text has a line about the version before it if the two were not trained alike.

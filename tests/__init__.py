@@ -3,4 +3,4 @@
 import pytest
 
 # A failing assertion in them shows its values, too.
-pytest.register_assert_rewrite("tests.commands", "tests.told")
+pytest.register_assert_rewrite("tests.commands", "tests.errors")

@@ -10,7 +10,7 @@ import pytest
 
 import tfgen
 from tests.arrays import shows_grid
-from tests.told import fails
+from tests.errors import refuses
 from tfgen import figures
 from tfgen.callbacks import Evaluate, SampleGrid
 from tfgen.evaluation.classifier import FeatureClassifier
@@ -133,12 +133,16 @@ def test_what_does_not_suit_is_refused_in_one_line(
 
     evaluate = Evaluate(images, n=64, classifier=classifier)
     for callback in (evaluate, SampleGrid(tmp_path / "none")):
-        fails(lambda callback=callback: callback.set_model(classifier), "Classifier generates none")
+        refuses(
+            lambda callback=callback: callback.set_model(classifier), "Classifier generates none"
+        )
     assert not (tmp_path / "none").exists()
-    fails(lambda: Evaluate(images, n=64, classifier=classifier, every=0), "every = 0")
-    fails(lambda: Evaluate(images, n=6, classifier=classifier), "too few images, 6", "at least 7")
-    fails(lambda: Evaluate(images / 255, n=64), "images are float64; pass uint8 images")
-    fails(lambda: Evaluate(images, n=64, classifier="none"), "no classifier 'none'")
-    fails(lambda: Evaluate(images, n=64, classifier=tfgen.VAE(**VAE)), "a VAE is not a classifier")
+    refuses(lambda: Evaluate(images, n=64, classifier=classifier, every=0), "every = 0")
+    refuses(lambda: Evaluate(images, n=6, classifier=classifier), "too few images, 6", "at least 7")
+    refuses(lambda: Evaluate(images / 255, n=64), "images are float64; pass uint8 images")
+    refuses(lambda: Evaluate(images, n=64, classifier="none"), "no classifier 'none'")
+    refuses(
+        lambda: Evaluate(images, n=64, classifier=tfgen.VAE(**VAE)), "a VAE is not a classifier"
+    )
     labelled = Evaluate(images, LABELS + 1, n=64, classifier=classifier)
-    fails(lambda: start(labelled, "vae-conditional"), "label 3 is out of range")
+    refuses(lambda: start(labelled, "vae-conditional"), "label 3 is out of range")

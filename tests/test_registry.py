@@ -145,13 +145,19 @@ def test_a_field_with_the_name_of_a_flag_of_the_command_is_refused(
     assert commands.main("train", ["vae", "--help"]) == 0
 
 
-def test_a_published_name_begins_with_its_family(install: Install) -> None:
-    install("sound", SOUND.replace('"extra"', '"vae-extra"'), name="vae-extra")
-    families = {
-        **{"vae": "vae", "vae-2d": "vae", "vae-extra": "vae-extra", "vae-extra-2d": "vae-extra"},
-        **{"vaex": "", "mine": "", "gan-conditional-emoji": "gan"},
-    }
-    assert {name: registry.family_of(name) for name in families} == families
+def test_an_option_of_sampling_may_have_the_name_of_any_flag(
+    install: Install, tiny_data: Path, tmp_path: Path
+) -> None:
+    fields = "n: int = option(1, '', sampling=True); epochs: int = option(1, '', sampling=True)"
+    text = NAMES.replace("(ModelConfig)", "(VAEConfig)").format(fields=fields)
+    install("names", text.replace("settings.model import Model", "models.vae.config import VAE"))
+    words = ["extra", "--dataset", "tiny", "--data-dir", str(tiny_data), "--no-publish"]
+    words += ["--hidden", "4", "--epochs", "1", "--run-dir", str(tmp_path / "run")]
+    assert commands.main("train", [*words, "--sampling-n", "3", "--sampling-epochs", "7"]) == 0
+    model = tfgen.load(tmp_path / "run")
+    assert (model.config.n, model.config.epochs) == (3, 7)
+    arrays = commands.npz("sample", tmp_path / "run", "--n", 5, "--sampling-n", 2)
+    assert len(arrays["images"]) == 5
 
 
 def test_default_name_appends_what_changes_a_signature() -> None:

@@ -169,15 +169,6 @@ def default_name(
     return "-".join(filter(None, parts))
 
 
-def family_of(published: str) -> str:
-    """The name of the family that a published name begins with; see `default_name`.
-
-    Empty if it begins with none.
-    """
-    starts = [name for name in names() if f"{published}-".startswith(f"{name}-")]
-    return max(starts, key=len, default="")
-
-
 def describe_model(model: Any) -> dict[str, Any]:
     """The configuration of a model that no run trained, in the form of a run's.
 

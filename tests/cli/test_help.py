@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from tests import commands
-from tests.told import fails
 from tfgen import __version__, registry
 from tfgen.errors import UsageError
 from tfgen.models.flow.config import FlowConfig
@@ -119,9 +118,3 @@ def test_only_what_a_family_has_is_a_flag(capsys, monkeypatch) -> None:
     _flags.add_flags(parser, VAEConfig)
     # The data decides these.
     assert not {"image_shape", "num_classes"} & vars(parser.parse([])).keys()
-
-
-def test_an_option_of_sampling_may_not_have_the_name_of_a_flag() -> None:
-    parser = _flags.Parser("tfgen-sample", "")
-    parser.add_argument("--steps")
-    fails(lambda: _flags.add_sampling_flags(parser), "flag of its own for steps", "FlowMatching")

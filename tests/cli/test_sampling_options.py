@@ -19,7 +19,14 @@ def run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("flow-matching") / "run"
     flags = ["--dataset", "tiny", "--data-dir", str(tiny_data), "--run-dir", str(folder)]
     flags += ["--preset", "mlp", "--hidden", "8", "--epochs", "1", "--batch-size", "64"]
-    flags += ["--steps", "2", "--density-steps", "2", "--conditional", "--no-publish"]
+    flags += [
+        "--sampling-steps",
+        "2",
+        "--sampling-density-steps",
+        "2",
+        "--conditional",
+        "--no-publish",
+    ]
     assert commands.main("train", ["flow-matching", *flags]) == 0
     return folder
 
@@ -36,22 +43,29 @@ def sample(what: object, *flags: object) -> np.ndarray:
 @pytest.mark.slow
 def test_a_run_is_sampled_with_other_options(run: Path) -> None:
     own = sample(run)
-    np.testing.assert_array_equal(sample(run, "--steps", 2, "--solver", "midpoint"), own)
-    assert not np.allclose(sample(run, "--solver", "euler"), own, atol=1e-3)
-    assert not np.allclose(sample(run, "--guidance", 4), own, atol=1e-3)
+    np.testing.assert_array_equal(
+        sample(run, "--sampling-steps", 2, "--sampling-solver", "midpoint"), own
+    )
+    assert not np.allclose(sample(run, "--sampling-solver", "euler"), own, atol=1e-3)
+    assert not np.allclose(sample(run, "--sampling-guidance", 4), own, atol=1e-3)
     # More steps of any solver lead to the same path.
     limit = tfgen.load(run, steps=64, solver="rk4").sample(5, seed=0)
     ends = [tfgen.load(run, steps=n).sample(5, seed=0) for n in (2, 8)]
     errors = [np.abs(end - limit).max() for end in ends]
     assert errors[0] > 4 * errors[1]
-    np.testing.assert_allclose(sample(run, "--steps", 64, "--solver", "rk4"), limit, atol=1 / 255)
+    np.testing.assert_allclose(
+        sample(run, "--sampling-steps", 64, "--sampling-solver", "rk4"), limit, atol=1 / 255
+    )
 
 
 @pytest.mark.slow
 def test_an_evaluation_and_a_version_have_options_of_their_own(
     run: Path, tiny_data: Path, trained: Trained, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    flags, folder = ["--steps", "3", "--solver", "euler"], Path("saved_models", NAME)
+    flags, folder = (
+        ["--sampling-steps", "3", "--sampling-solver", "euler"],
+        Path("saved_models", NAME),
+    )
     judging = ["--data-dir", str(tiny_data), "--no-samples", "--n", "30"]
     assert commands.main("evaluate", [str(run), *judging, *flags]) == 0
     evaluation = json.loads((run / "evaluation.json").read_text())
@@ -73,8 +87,8 @@ def test_an_evaluation_and_a_version_have_options_of_their_own(
         "sample": [NAME, "--url", "http://localhost:1"],
         "evaluate": [str(folder / "3")],
     }.items():
-        assert commands.main(verb, [*words, "--steps", "4"]) == 2
+        assert commands.main(verb, [*words, "--sampling-steps", "4"]) == 2
         (line,) = capfd.readouterr().err.splitlines()
-        assert "tfgen-export RUN --steps 4" in line
-    assert commands.main("sample", [str(trained.runs / "flat"), "--steps", "4"]) == 2
+        assert "tfgen-export RUN --sampling-steps 4" in line
+    assert commands.main("sample", [str(trained.runs / "flat"), "--sampling-steps", "4"]) == 2
     assert "no option of sampling 'steps'" in capfd.readouterr().err

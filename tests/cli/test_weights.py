@@ -121,7 +121,7 @@ def monitors(
         dataset=SimpleNamespace(validation=Split(images)),
         folder=RunFolder(Path("my run")),
     )
-    module = importlib.import_module(f"{commands.PACKAGE}._monitor")
+    module = importlib.import_module(f"{commands.PACKAGE}.train")
     return module.sample_monitors(run, Console(file=output), weights), output
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.told import fails
+from tests.errors import refuses
 from tfgen.data.pictures import Collection, Fitting, find_files, read_images
 
 RNG = np.random.default_rng(0)
@@ -80,7 +80,7 @@ def test_an_npz_file_without_images_is_refused(
     arrays: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     path = npz(tmp_path / "wrong.npz", **arrays)
-    fails(lambda: read(path))
+    refuses(lambda: read(path))
 
 
 def test_what_is_no_npz_file_is_refused(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_what_is_no_npz_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "wrong.npz"
     for wrong in (b"", b"no", content[:-30], content[:200] + bytes(50) + content[250:]):
         path.write_bytes(wrong)
-        fails(lambda: read(path), "wrong.npz is broken")
+        refuses(lambda: read(path), "wrong.npz is broken")
     (tmp_path / "nothing").mkdir()
     for name in ("none.npz", "none.png", "nothing"):
-        fails(lambda name=name: read(tmp_path / name))
+        refuses(lambda name=name: read(tmp_path / name))

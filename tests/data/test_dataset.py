@@ -48,4 +48,4 @@ def test_the_background_is_the_brightness_of_the_border() -> None:
     images[:225, [0, -1]] = images[:225, :, [0, -1]] = 255
     splits = [Split(images)] * 3
     data = Dataset("x", "1.0.0", *splits, num_classes=None, fingerprint="")
-    assert data.describe()["background"] == pytest.approx(0.25, abs=0.01)
+    assert data.to_json()["background"] == pytest.approx(0.25, abs=0.01)

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.told import fails
+from tests.errors import refuses
 from tfgen.data import Split, load
 from tfgen.data.load import EMBEDDED
 from tfgen.data.writing import write_prepared
@@ -90,9 +90,9 @@ def test_damaged_metadata_is_refused(shapes, name):
     path = shapes / name
     for content in (path.read_text()[:-40], "[]", '{"name": 7}'):
         path.write_text(content)
-        fails(lambda: load("shapes", shapes.parent.parent), str(shapes))
+        refuses(lambda: load("shapes", shapes.parent.parent), str(shapes))
     path.unlink()
-    fails(lambda: load("shapes", shapes.parent.parent), name)
+    refuses(lambda: load("shapes", shapes.parent.parent), name)
 
 
 def test_damaged_records_are_refused(shapes):
@@ -102,9 +102,9 @@ def test_damaged_records_are_refused(shapes):
     flipped[len(whole) // 2] ^= 1
     for content in (whole[: len(whole) // 2], bytes(flipped), b""):
         path.write_bytes(content)
-        fails(lambda: load("shapes", shapes), "split train", "records")
+        refuses(lambda: load("shapes", shapes), "split train", "records")
     path.unlink()
-    fails(lambda: load("shapes", shapes), "split train", "records")
+    refuses(lambda: load("shapes", shapes), "split train", "records")
 
 
 def test_foreign_feature_class_is_never_imported(shapes, tmp_path, monkeypatch):
@@ -119,7 +119,7 @@ def test_foreign_feature_class_is_never_imported(shapes, tmp_path, monkeypatch):
     assert len(load("shapes", shapes).train) == 25
     assert "evil_module" not in sys.modules
     path.write_text(json.dumps({"type": "evil_module.Feature", "content": {}}))
-    fails(lambda: load("shapes", shapes), "no feature 'image'")
+    refuses(lambda: load("shapes", shapes), "no feature 'image'")
 
 
 def test_unsupported_images_are_refused(shapes):
@@ -127,7 +127,7 @@ def test_unsupported_images_are_refused(shapes):
     whole = path.read_text()
     for part, other in (('"7"', '"-1"'), ('"uint8"', '"uint16"'), ('"3"', '"4"')):
         path.write_text(whole.replace(part, other))
-        fails(lambda: load("shapes", shapes), "'image'")
+        refuses(lambda: load("shapes", shapes), "'image'")
 
 
 def test_failed_download_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capfd):
@@ -137,7 +137,7 @@ def test_failed_download_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, c
     monkeypatch.setattr("socket.create_connection", unreachable)
     monkeypatch.setattr("urllib.request.getproxies", dict)
     root = tmp_path / "new" / "root"
-    fails(lambda: load("fashion_mnist", root), "could not be downloaded", error=WorkError)
+    refuses(lambda: load("fashion_mnist", root), "could not be downloaded", error=WorkError)
     assert not (tmp_path / "new").exists()
     assert capfd.readouterr() == ("", "")
 
@@ -154,7 +154,9 @@ def test_arrays_that_do_not_fit_together_are_refused(tmp_path):
         {"train": Split(pixels(4), labels(3))},
         {"train": Split(pixels(4), labels(4) - 1)},
     ]:
-        fails(lambda splits=splits: write_prepared("x", splits, tmp_path))
-    fails(lambda: write_prepared("x", {"train": good}, tmp_path, class_names=["a", "b"]), "labels")
+        refuses(lambda splits=splits: write_prepared("x", splits, tmp_path))
+    refuses(
+        lambda: write_prepared("x", {"train": good}, tmp_path, class_names=["a", "b"]), "labels"
+    )
     for name in ("", "MNIST", "my-images", "../up", "x__y"):
-        fails(lambda name=name: write_prepared(name, {"train": good}, tmp_path), repr(name))
+        refuses(lambda name=name: write_prepared(name, {"train": good}, tmp_path), repr(name))

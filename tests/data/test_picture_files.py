@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests import told
 from tests.data.pictures import FORMATS, HEIGHT, WIDTH, noise, picture, read, saved
+from tests.errors import refuses
 from tfgen.data.importers.images import import_images
 from tfgen.data.pictures import Fitting, find_files, printable, read_images
 from tfgen.errors import UsageError
@@ -40,7 +40,7 @@ def test_sizes_that_differ_are_told_once_with_their_counts(tmp_path):
     sizes = [(4, 6)] * 5 + [(6, 4)] * 3 + [(8, 8)] * 2 + [(9, 9), (7, 7)]
     for n, size in enumerate(sizes):
         saved(tmp_path, Image.new("L", size), f"{n}.png")
-    told.fails(
+    refuses(
         lambda: import_images(tmp_path),
         "the 12 pictures have 5 sizes",
         "4x6 (5), 6x4 (3), 8x8 (2)",
@@ -56,7 +56,7 @@ def test_truncated_files_are_broken(tmp_path, kind):
     path = tmp_path / "cut"
     for part in (0.02, 0.3, 0.6, 0.9):
         path.write_bytes(whole[: int(len(whole) * part)])
-        told.fails(lambda: read(path), "cut ")
+        refuses(lambda: read(path), "cut ")
 
 
 def test_flipped_bit_of_a_png_is_found(tmp_path):
@@ -64,23 +64,23 @@ def test_flipped_bit_of_a_png_is_found(tmp_path):
     content = bytearray(path.read_bytes())
     content[-20] ^= 1  # in the checksum of the pixels
     path.write_bytes(content)
-    told.fails(lambda: read(path), "x.png is broken")
+    refuses(lambda: read(path), "x.png is broken")
 
 
 def test_what_is_no_file_is_never_opened(tmp_path):
     pipe, folder = tmp_path / "pipe.png", tmp_path / "folder.png"
     os.mkfifo(pipe)
     folder.mkdir()
-    told.fails(lambda: read(pipe), "pipe.png is no regular file")
-    told.fails(lambda: read(folder), "folder.png is no regular file")
-    told.fails(lambda: read(tmp_path / "none.png"), "none.png cannot be read (No such file")
+    refuses(lambda: read(pipe), "pipe.png is no regular file")
+    refuses(lambda: read(folder), "folder.png is no regular file")
+    refuses(lambda: read(tmp_path / "none.png"), "none.png cannot be read (No such file")
     assert find_files([tmp_path]) == [pipe]
 
 
 def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, monkeypatch, recwarn):
     path = saved(tmp_path, picture())
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", WIDTH * HEIGHT // 2 - 1)
-    told.fails(lambda: read(path), "x.png is broken")
+    refuses(lambda: read(path), "x.png is broken")
     # Twice the limit is allowed; Pillow would warn.
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", WIDTH * HEIGHT // 2 + 1)
     read(path)
@@ -116,7 +116,7 @@ def test_links_are_followed_and_no_file_is_taken_twice(tmp_path):
     expected = ["broken.png", "m/2.png", "z/1.png"]
     assert find_files([folder]) == [folder / name for name in expected]
     assert find_files([folder, folder / "m", real]) == [folder / name for name in expected]
-    told.fails(lambda: read(folder / "broken.png"), "broken.png cannot be read (No such file")
+    refuses(lambda: read(folder / "broken.png"), "broken.png cannot be read (No such file")
 
 
 def test_names_of_any_bytes_are_read_and_printed(tmp_path):

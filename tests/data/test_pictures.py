@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from tests import told
 from tests.data.pictures import FORMATS, HEIGHT, WIDTH, noise, picture, read, saved
+from tests.errors import refuses
 from tfgen.data.importers.images import read_headers
 from tfgen.data.pictures import Fitting, resize
 
@@ -46,7 +46,7 @@ def test_integers_of_32_bits_count_as_16_bits_and_floats_from_0_to_1(tmp_path):
     assert read(path).ravel().tolist() == [0, 26, 128, 255]
     for values in (np.float32([[0, 255]]), np.float32([[0, np.nan]]), np.int32([[0, 65536]])):
         Image.fromarray(values).save(path)
-        told.fails(lambda: read(path), "f.tiff is broken (values from")
+        refuses(lambda: read(path), "f.tiff is broken (values from")
 
 
 @pytest.mark.parametrize(

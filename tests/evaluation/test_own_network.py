@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 import tfgen
-from tests.told import fails
+from tests.errors import refuses
 from tfgen.data.pictures import resize
 from tfgen.errors import WorkError
 from tfgen.evaluation.own_network import choose_extractor, fit_images, open_extractor
@@ -60,10 +60,10 @@ def test_a_network_of_bytes_needs_no_range(tmp_path: Path) -> None:
     path = saved(tmp_path / "net", tf.uint8, channels=1)
     features = open_extractor(path, None).extract(IMAGES).features
     np.testing.assert_allclose(features[:, 0], IMAGES.mean((1, 2, 3)), rtol=1e-5)
-    fails(
+    refuses(
         lambda: open_extractor(path, "0,1"), "takes bytes (uint8); leave out --features-range 0,1"
     )
-    fails(
+    refuses(
         lambda: open_extractor(saved(tmp_path / "floats", tf.float32), None),
         "takes images of float32; say in which range with --features-range",
     )
@@ -96,7 +96,7 @@ def test_a_classifier_of_tfgen_knows_its_classes(tmp_path: Path) -> None:
     extractor = open_extractor(tmp_path / "classifier.keras", None)
     assert extractor.num_modes((6, 6, 1)) == 3
     assert extractor.extract(IMAGES).classes is not None
-    fails(
+    refuses(
         lambda: choose_extractor(
             "tiny", 10, tmp_path, str(tmp_path / "classifier.keras"), value_range="0,1"
         ),
@@ -113,7 +113,7 @@ def test_what_could_run_code_or_touch_files_is_not_loaded(tmp_path: Path) -> Non
 
     module = Writer()
     tf.saved_model.save(module, str(tmp_path / "writer"), signatures=module.__call__)
-    fails(
+    refuses(
         lambda: open_extractor(tmp_path / "writer", "0,1"),
         "is not loaded: its graph holds operations that are not allowed: WriteFile",
         error=WorkError,
@@ -121,11 +121,11 @@ def test_what_could_run_code_or_touch_files_is_not_loaded(tmp_path: Path) -> Non
     keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x)]).save(
         tmp_path / "lambda.keras"
     )
-    fails(lambda: open_extractor(tmp_path / "lambda.keras", "0,1"), "Lambda", error=WorkError)
+    refuses(lambda: open_extractor(tmp_path / "lambda.keras", "0,1"), "Lambda", error=WorkError)
     layer = {"class_name": "TFSMLayer", "config": {"filepath": str(tmp_path / "writer")}}
     with zipfile.ZipFile(tmp_path / "layer.keras", "w") as archive:
         archive.writestr("config.json", json.dumps({"config": {"layers": [layer]}}))
-    fails(
+    refuses(
         lambda: open_extractor(tmp_path / "layer.keras", "0,1"),
         "is not loaded: a TFSMLayer runs another SavedModel",
         error=WorkError,
@@ -161,4 +161,4 @@ def test_other_networks_are_refused(tmp_path: Path) -> None:
         ("maps.keras", "computes (None, 4, 4, 2) from (None, 6, 6, 3); it must declare one input"),
         ("first.keras", "computes (None, 108) from (None, 3, 6, 6); it must declare"),
     ):
-        fails(lambda name=name: open_extractor(tmp_path / name, "0,1"), message)
+        refuses(lambda name=name: open_extractor(tmp_path / name, "0,1"), message)

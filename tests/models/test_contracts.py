@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.told import fails
+from tests.errors import refuses
 from tfgen import GAN, VAE, Classifier, Flow, FlowMatching, testing
 
 # --- small models -------------------------------------------------------------------------
@@ -221,7 +221,7 @@ def test_checks_are_selected_by_name() -> None:
     assert ids(skip=["floats_are_refused"]) == ids() - {"floats_are_refused"}
     assert ids(only=["floats_are_refused"]) == {"floats_are_refused"}
     for wrong in ({"only": ["floats_are_refuse"]}, {"skip": ["floats_are_refuse"]}):
-        fails(lambda wrong=wrong: ids(**wrong), "did you mean 'floats_are_refused'")
+        refuses(lambda wrong=wrong: ids(**wrong), "did you mean 'floats_are_refused'")
 
 
 def test_images_of_a_check_are_the_same_for_all() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.errors import refuses
 from tests.models.families import FAMILIES, IMAGES, LABELS, compiled, gan, vae
-from tests.told import fails
 
 
 def without_shape() -> tf.data.Dataset:
@@ -27,11 +27,11 @@ def test_images_of_another_size_are_refused(name: str) -> None:
         wrong = np.zeros(shape, np.uint8)
         message = f"images have shape [32, {', '.join(map(str, shape[1:]))}]"
         for verb in (model.train_on_batch, model.test_on_batch):
-            fails(lambda v=verb, x=wrong: v(x, LABELS), message, "[B, 6, 6, 1]")
-        fails(lambda x=wrong: model.predict_on_batch(x), message, "[B, 6, 6, 1]")
+            refuses(lambda v=verb, x=wrong: v(x, LABELS), message, "[B, 6, 6, 1]")
+        refuses(lambda x=wrong: model.predict_on_batch(x), message, "[B, 6, 6, 1]")
     grey = IMAGES[..., 0]
-    fails(lambda: model.train_on_batch(grey, LABELS), "pass [B, H, W, C]", "images[..., None]")
-    fails(lambda: model.fit((IMAGES, LABELS), verbose=0), "x is a tuple; pass images")
+    refuses(lambda: model.train_on_batch(grey, LABELS), "pass [B, H, W, C]", "images[..., None]")
+    refuses(lambda: model.fit((IMAGES, LABELS), verbose=0), "x is a tuple; pass images")
 
 
 @pytest.mark.slow

@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 
 import tfgen
+from tests.errors import refuses
 from tests.models.families import IMAGES, LABELS, SHAPE, compiled, flow, flow_matching, gan, vae
-from tests.told import fails
 from tfgen.publishing import export
 
 
@@ -65,15 +65,15 @@ def test_networks_of_a_wrong_shape_are_refused(
     message: tuple[str, ...],
 ) -> None:
     built = network(inputs, outputs)
-    fails(lambda: family(**{part: built}), f"the {part} must map", *message)
+    refuses(lambda: family(**{part: built}), f"the {part} must map", *message)
     units = int(np.prod(outputs))
     layers = [keras.layers.Flatten(), keras.layers.Dense(units), keras.layers.Reshape(outputs)]
     if inputs == (SHAPE if part in ("encoder", "discriminator") else (3,)):
-        fails(lambda: family(**{part: keras.Sequential(layers)}), *message)
+        refuses(lambda: family(**{part: keras.Sequential(layers)}), *message)
 
 
 def test_a_velocity_of_a_wrong_shape_is_refused() -> None:
-    fails(lambda: flow_matching(network=network(SHAPE, SHAPE)), "[B, 6, 6, 1], [B, 32]")
+    refuses(lambda: flow_matching(network=network(SHAPE, SHAPE)), "[B, 6, 6, 1], [B, 32]")
 
 
 # --- families of the caller's own networks --------------------------------------------------

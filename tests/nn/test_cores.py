@@ -12,6 +12,7 @@ import tensorflow as tf
 from tests.commands import PATIENCE
 from tfgen.errors import UsageError
 from tfgen.nn import cores
+from tfgen.system import machine
 
 # A limit that no batch here reaches.
 MOST = 1000
@@ -28,6 +29,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     monkeypatch.setattr(
         tf.config.threading, "set_intra_op_parallelism_threads", lambda n: numbers.append(n)
     )
+    monkeypatch.setattr(machine, "has_avx512", lambda: True)
     with cores.speedups(True):
         yield numbers
 
@@ -64,6 +66,16 @@ def test_as_many_parts_as_the_cores_are_divided_into(
 def test_a_part_has_at_most_so_many_rows(rows: int, size: int, threads: list[int]) -> None:
     cores.share_cores()
     np.testing.assert_array_equal(rows_per_part(rows, most=30), np.full(rows, size))
+
+
+def test_short_graphs_stay_whole_without_avx512(
+    threads: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cores.share_cores()
+    monkeypatch.setattr(machine, "has_avx512", lambda: False)
+    assert set(rows_per_part(60)) == {60}
+    monkeypatch.setattr(cores, "_LONG_GRAPH", 1)
+    assert set(rows_per_part(60)) == {30}
 
 
 def test_no_more_parts_than_cores(threads: list[int]) -> None:

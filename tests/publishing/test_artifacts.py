@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.told import fails
+from tests.errors import refuses
 from tfgen.publishing import versions
 from tfgen.publishing.artifacts import identify, kind_at
 
@@ -47,6 +47,6 @@ def test_a_word_is_a_published_name_unless_a_run_is_there(
     assert identify("./vae", NONE).kind == "folder"
     write("vae/config.json")
     assert identify("vae", NONE).kind == "run"
-    fails(lambda: identify("vae", NONE, 1), "--version")
-    fails(lambda: identify("vea", NONE), "did you mean 'vae'")
-    fails(lambda: identify("no/vae", NONE), "no/vae does not exist")
+    refuses(lambda: identify("vae", NONE, 1), "--version")
+    refuses(lambda: identify("vea", NONE), "did you mean 'vae'")
+    refuses(lambda: identify("no/vae", NONE), "no/vae does not exist")

@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tests import commands
-from tests.told import fails
+from tests.errors import refuses
 from tfgen import GAN, VAE, Classifier, Flow, FlowMatching
 from tfgen.errors import WorkError
 from tfgen.models.export import trace, write_saved_model
@@ -132,9 +132,9 @@ def test_a_failure_is_one_line_and_leaves_no_files(
     form = {"litert": "LiteRT", "onnx": "ONNX"}[file_format]
     parts = (f"decode cannot be converted to {file_format}: Igamma (", "/Igamma): ")
     parts += (f"not in {form}", "; compute it from other operations")
-    fails(lambda: formats.convert(model, file_format), *parts, error=WorkError)
+    refuses(lambda: formats.convert(model, file_format), *parts, error=WorkError)
     classifier = Classifier(image_shape=(8, 8, 1), num_classes=3)
-    fails(lambda: formats.convert(classifier, file_format), "makes no images; it offers features")
+    refuses(lambda: formats.convert(classifier, file_format), "makes no images; it offers features")
     assert not list(tmp_path.glob("tfgen-*"))
 
 

@@ -52,15 +52,15 @@ def gan_run(preset: str, model: dict[str, Any], **options: Any) -> dict[str, Any
 def test_a_version_is_described_by_what_differs_from_its_preset(
     run: dict[str, Any], text: str
 ) -> None:
-    assert listing.describe({"run": run}) == text
+    assert listing.training_text({"run": run}) == text
     parts = [text, "published 2026-11-27"] if text else ["published 2026-11-27"]
-    assert listing.describe({"run": run, "published": "2026-11-27"}) == ", ".join(parts)
+    assert listing.training_text({"run": run, "published": "2026-11-27"}) == ", ".join(parts)
 
 
 @pytest.mark.parametrize(("weights", "epochs"), [("epoch 60", 60), ("last", 67), (3, 67)])
 def test_the_epochs_of_a_kept_one_are_those_before_it(weights: object, epochs: int) -> None:
     manifest = {"run": {**gan_run("mlp", {}), "epochs_done": 67}, "weights": weights}
-    assert listing.describe(manifest) == f"preset mlp, {epochs} epochs"
+    assert listing.training_text(manifest) == f"preset mlp, {epochs} epochs"
 
 
 def test_a_version_is_found_by_the_run_that_it_is_of(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests import commands
 from tests.conftest import Trained
-from tests.told import fails
+from tests.errors import refuses
 from tfgen.errors import WorkError
 from tfgen.evaluation.metrics import METRICS
 from tfgen.publishing.versions import Version, shipped_folder, shipped_names
@@ -97,7 +97,7 @@ def test_metrics_with_a_warning_are_not_in_the_header(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_manifest_is_told(entries: dict[str, Any], tmp_path: Path) -> None:
-    fails(lambda: model_card(changed(tmp_path, "gan", **entries)), "gan/2", error=WorkError)
+    refuses(lambda: model_card(changed(tmp_path, "gan", **entries)), "gan/2", error=WorkError)
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from PIL import Image
 
 import tfgen
 from tests import commands
+from tests.errors import refuses
 from tests.serving import browser as chromium
 from tests.serving.browser import (
     drop,
@@ -32,7 +33,6 @@ from tests.serving.browser import (
     with_statistics,
 )
 from tests.serving.conftest import serving, wait_for
-from tests.told import fails
 from tfgen import figures
 from tfgen.publishing import export, versions
 from tfgen.publishing.sampler import Sampler
@@ -529,7 +529,7 @@ def test_the_comparison_and_the_game(
 def test_latents_that_the_page_cannot_draw_are_refused() -> None:
     model = SimpleNamespace(title="mine version 2", has_signature=lambda _: True, latent_dim=2)
     model.latents = lambda seeds: np.zeros((len(seeds), 2))
-    fails(lambda: static.check_latents(model), "cannot draw the latents of mine version 2")
+    refuses(lambda: static.check_latents(model), "cannot draw the latents of mine version 2")
 
 
 def test_the_browser_computes_what_the_sampler_does(

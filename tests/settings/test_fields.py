@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from tests.told import fails
+from tests.errors import refuses
 from tfgen import registry
 from tfgen.errors import UsageError
 from tfgen.models.vae.config import VAEConfig
@@ -58,10 +58,10 @@ def test_a_wrong_value_is_refused_however_the_configuration_is_built(
     fields: dict, message: str
 ) -> None:
     for config in (None, AllTypes(count=7)):
-        fails(lambda config=config: AllTypes.build(config, fields), message)
-    fails(lambda: AllTypes.from_json(fields), message)
+        refuses(lambda config=config: AllTypes.build(config, fields), message)
+    refuses(lambda: AllTypes.from_json(fields), message)
     if "sises" not in fields:
-        fails(lambda: AllTypes(**fields), message)
+        refuses(lambda: AllTypes(**fields), message)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ def test_a_fresh_folder_is_published_whole(tmp_path: Path) -> None:
     with atomic.fresh_folder(target.parent, "writing") as folder:
         (folder / "file").write_text("content")
         assert not target.exists()
-        atomic.publish(folder, target)
+        atomic.move_into_place(folder, target)
     assert [path.name for path in target.parent.iterdir()] == ["published"]
     assert (target / "file").read_text() == "content"
     assert target.stat().st_mode & 0o777 == 0o755
@@ -37,7 +37,7 @@ def test_publishing_replaces_nothing(tmp_path: Path) -> None:
         pytest.raises(UsageError, match="target exists already"),
     ):
         (folder / "file").write_text("new")
-        atomic.publish(folder, tmp_path / "target")
+        atomic.move_into_place(folder, tmp_path / "target")
     assert (tmp_path / "target" / "file").read_text() == "old"
 
 

@@ -78,21 +78,6 @@ def test_one_best_and_all_epochs_are_kept(tmp_path: Path) -> None:
     assert numbers(tmp_path / "epoch") == [2, 3, 4]
 
 
-def test_a_full_disk_leaves_the_old_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save(tmp_path, 1)
-
-    def fail(*args: object, **kwargs: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoint.np, "savez", fail)
-    with pytest.raises(OSError, match="No space left"):
-        save(tmp_path, 2)
-    assert numbers(tmp_path) == [1]
-    assert newest_step(tmp_path) == 1
-
-
 @pytest.mark.parametrize("other", [{}, {"weights/001": np.ones(3)}])
 def test_arrays_of_another_model_change_no_variable(other: dict, tmp_path: Path) -> None:
     changed: list[object] = []

@@ -42,10 +42,7 @@ def augmentation(
         if name not in known:
             raise UsageError(f"unknown augmentation {name!r}{hint(name, known)}")
     if names and len(shape) != 3:
-        raise UsageError(
-            f"augmentation changes images, and events of size {size_text(shape)} are no images; "
-            "leave it out"
-        )
+        raise UsageError(f"augmentation is for images, not for events of {size_text(shape)}")
     # Imported outside of the functions that follow, because AutoGraph rewrites their code.
     (tf,) = import_quietly()
 

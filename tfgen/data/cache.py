@@ -17,12 +17,12 @@ import numpy as np
 from tfgen.data.dataset import fingerprint
 from tfgen.data.reading import Prepared
 from tfgen.errors import WorkError
-from tfgen.system.atomic import fresh_folder, publish
+from tfgen.system.atomic import fresh_folder, move_into_place
 from tfgen.system.status import status
+from tfgen.system.terminal import format_bytes
 
-GIGABYTE = 10**9
 # A data set with more bytes of pixels is read from the cache.
-MAX_IN_MEMORY = GIGABYTE
+MAX_IN_MEMORY = 10**9
 # Environment variable with the folder of the cache.
 VARIABLE = "TFGEN_CACHE"
 # Version of the files in the cache.
@@ -80,9 +80,8 @@ def _decode_into(target: Path, prepared: Prepared, source: object) -> None:
     free = shutil.disk_usage(root).free
     if free < prepared.nbytes:
         raise WorkError(
-            f"the decoded images of {prepared.name} need {prepared.nbytes / GIGABYTE:.3g} GB, but "
-            f"{root} has {free / GIGABYTE:.3g} GB; free some space, or set {VARIABLE} to a folder "
-            "with more of it"
+            f"the decoded images of {prepared.name} need {format_bytes(prepared.nbytes)}, but "
+            f"{root} has {format_bytes(free)}; free some space, or set {VARIABLE} to another folder"
         )
     with fresh_folder(root, target.name) as folder:
         labels = []
@@ -98,4 +97,4 @@ def _decode_into(target: Path, prepared: Prepared, source: object) -> None:
         _, *splits = prepared.divide(images, np.load(folder / _LABELS))
         information = {"source": source, "fingerprint": fingerprint(splits)}
         (folder / _INFORMATION).write_text(json.dumps(information), encoding="utf-8")
-        publish(folder, target)
+        move_into_place(folder, target)

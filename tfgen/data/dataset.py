@@ -93,7 +93,7 @@ class Dataset:
         """Number of images in `training_split(train_on)`."""
         return len(self.train) + (len(self.validation) if train_on == "all" else 0)
 
-    def describe(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Name, version, fingerprint, background and names of classes, for JSON.
 
         `background` is the mean brightness of the border of training images, one pixel wide, from

@@ -16,7 +16,7 @@ from tfgen.data.derived import colored_mnist, stacked_mnist
 from tfgen.data.reading import Prepared, open_prepared, read_features
 from tfgen.errors import TfgenError, UsageError, WorkError, first_line
 from tfgen.settings.fields import nearest
-from tfgen.system.atomic import fresh_folder, publish
+from tfgen.system.atomic import fresh_folder, move_into_place
 from tfgen.system.status import status
 
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -65,22 +65,18 @@ def load(
     prepared = find_prepared(name, data_dir)
     if prepared.nbytes > (cache.MAX_IN_MEMORY if memory is None else memory):
         images, labels, digest = cache.read_cached(prepared)
-        joined, *splits = prepared.divide(images, labels)
     else:
         images, labels = map(np.concatenate, zip(*prepared.batches(), strict=True))
-        joined, *splits = prepared.divide(images, labels)
-        digest = fingerprint(splits)
-    train, validation, test = splits
-    has_labels = train.labels is not None
+        digest = ""
+    joined, train, validation, test = prepared.divide(images, labels)
+    splits = train, validation, test
     return Dataset(
-        name=prepared.name,
-        version=prepared.version,
-        train=train,
-        validation=validation,
-        test=test,
-        num_classes=prepared.num_classes if has_labels else None,
-        fingerprint=digest,
-        class_names=prepared.class_names if has_labels else None,
+        prepared.name,
+        prepared.version,
+        *splits,
+        num_classes=None if train.labels is None else prepared.num_classes,
+        fingerprint=digest or fingerprint(splits),
+        class_names=None if train.labels is None else prepared.class_names,
         joined=joined,
     )
 
@@ -104,9 +100,7 @@ def find_prepared(name: str, data_dir: str | Path | None = None) -> Prepared:
     prepared = open_prepared(_locate(name, data_dir))
     base = name.partition("/")[0].partition(":")[0]
     if prepared.name != base:
-        raise UsageError(
-            f"{data_dir} holds {prepared.name!r}, not {base!r}; use --dataset {prepared.name}"
-        )
+        raise UsageError(f"{data_dir} holds {prepared.name!r}, not {base!r}")
     return prepared
 
 
@@ -114,10 +108,7 @@ def _locate(name: str, data_dir: str | Path | None) -> Path:
     """The version folder of the data set `name`, downloaded if it is missing."""
     match = _NAME.fullmatch(name)
     if not match:
-        raise UsageError(
-            f"{name!r} is not a valid data set name; valid are letters, digits and '_' after a "
-            "lower-case letter, as in mnist, emnist/letters or mnist:3.0.1"
-        )
+        raise UsageError(f"{name!r} is no data set name such as emnist/letters or mnist:3.0.1")
     default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     root = Path(default if data_dir is None else data_dir).expanduser()
     if root.exists() and not root.is_dir():
@@ -178,7 +169,7 @@ def _download(name: str, base: str, root: Path) -> Path:
                 f"{_ADVICE}"
             ) from None
         target = root / Path(builder.data_dir).relative_to(folder)
-        publish(Path(builder.data_dir), target)
+        move_into_place(Path(builder.data_dir), target)
     return target
 
 

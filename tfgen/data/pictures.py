@@ -76,10 +76,7 @@ class Fitting:
         with contextlib.suppress(ValueError):
             color = ImageColor.getrgb(self.background)
         if len(color) != 3:
-            raise UsageError(
-                f"{self.background!r} is not an opaque colour; use a name such as white, or a code "
-                "such as '#808080'"
-            )
+            raise UsageError(f"{self.background!r} is no opaque colour, such as white or #808080")
 
 
 @dataclass(frozen=True)

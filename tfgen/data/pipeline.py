@@ -31,9 +31,7 @@ def steps_per_epoch(n: int, batch_size: int) -> int:
     """
     _check_batch_size(batch_size)
     if batch_size > n:
-        raise UsageError(
-            f"batch_size = {batch_size} is larger than the data, {n} images; the most is {n}"
-        )
+        raise UsageError(f"batch_size = {batch_size} is too large; the most is {n}")
     return n // batch_size
 
 
@@ -155,9 +153,7 @@ def _source(images: Any, labels: Any) -> Callable[["tf.Tensor"], Any]:
     if labels is None:
         return _rows(images)
     if len(labels) != len(images):
-        raise UsageError(
-            f"{len(images)} images, but {len(labels)} labels; each image needs one label"
-        )
+        raise UsageError(f"{len(images)} images need as many labels, not {len(labels)}")
     (tf,) = import_quietly()
     take_images, take_labels = _rows(images), _rows(tf.cast(on_host(labels), tf.int64))
     return lambda rows: (take_images(rows), take_labels(rows))

@@ -123,8 +123,7 @@ class Prepared:
             return None
         if labels.min() < 0 or labels.max() >= self.num_classes:
             raise UsageError(
-                f"{self.folder}: labels run from {labels.min()} to {labels.max()}, but there are "
-                f"{self.num_classes} classes"
+                f"{self.folder}: labels {labels.min()}…{labels.max()} of {self.num_classes} classes"
             )
         return labels
 
@@ -151,9 +150,7 @@ def open_prepared(folder: Path) -> Prepared:
             counts[split["name"]] = sum(map(int, lengths))
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise UsageError(
-            f"{folder} is not a complete TFDS directory ({reason}); {_ADVICE}"
-        ) from None
+        raise UsageError(f"{folder} is no TFDS directory ({reason}); {_ADVICE}") from None
     shape, num_classes = read_features(features, str(folder))
     counts = {split: counts[split] for split in ("train", "test") if counts.get(split)}
     names = None

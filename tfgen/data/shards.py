@@ -27,7 +27,7 @@ _FORMAT = 1
 _AT_LEAST_1, _AT_LEAST_0 = {"minimum": 1}, {"minimum": 0}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ShardRequest(Config):
     """What is sampled into shards: all that the bytes of a shard depend on.
 
@@ -58,11 +58,11 @@ class ShardRequest(Config):
     version: int
     fingerprint: str
     n: int = field(metadata=_AT_LEAST_1)
-    seed: int = field(metadata=_AT_LEAST_0)
-    label: int | None
-    temperature: float = field(metadata={"above": 0})
-    shard_size: int = field(metadata=_AT_LEAST_1)
-    batch_size: int = field(metadata=_AT_LEAST_1)
+    seed: int = field(default=0, metadata=_AT_LEAST_0)
+    label: int | None = None
+    temperature: float = field(default=1.0, metadata={"above": 0})
+    shard_size: int = field(default=10_000, metadata=_AT_LEAST_1)
+    batch_size: int = field(default=BATCH, metadata=_AT_LEAST_1)
     pixels: Literal["png", "raw"]
     image_shape: tuple[int, ...] = field(metadata=_AT_LEAST_1)
     num_classes: int = field(metadata=_AT_LEAST_0)

@@ -13,7 +13,7 @@ from tfgen.data._tfds import import_tfds, silence
 from tfgen.data.dataset import Split, count_classes
 from tfgen.data.pictures import map_in_order, printable
 from tfgen.errors import UsageError, WorkError, first_line, size_text
-from tfgen.system.atomic import fresh_folder, publish
+from tfgen.system.atomic import fresh_folder, move_into_place
 from tfgen.system.quiet import import_quietly
 
 # TFDS's own version of MNIST, so that the embedded copy stands where TFDS would look for it.
@@ -118,7 +118,7 @@ def write_batches(
                 metadata=tfds.core.MetadataDict(facts) if facts else None,
                 disable_shuffling=True,
             )
-        publish(folder, target, overwrite)
+        move_into_place(folder, target, overwrite)
     return target
 
 
@@ -149,16 +149,10 @@ def check_target(name: str, data_dir: str | Path, overwrite: bool = False) -> Pa
         UsageError: `name` is not in snake case, or the folder exists or cannot be created.
     """
     if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{name!r} is not a valid data set name; use lower-case letters, digits and single "
-            "underscores, and begin with a letter, for example 'my_images'"
-        )
+        raise UsageError(f"{name!r} is not in snake case, as a data set name is: my_images")
     target = Path(data_dir) / name / _VERSIONS.get(name, "1.0.0")
     if target.exists() and not overwrite:
-        raise UsageError(
-            f"{printable(target)} exists already; replace it with --overwrite, or choose another "
-            "name or folder"
-        )
+        raise UsageError(f"{printable(target)} exists already; replace it with --overwrite")
     return target
 
 

@@ -190,7 +190,7 @@ def provenance(job: Job) -> dict[str, Any]:
         },
         "n": job.n,
         "evaluation_seed": job.request.seed,
-        "machine": machine.describe(),
+        "machine": machine.hardware_record(),
     }
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfgen.errors import UsageError
 from tfgen.nn import cpu, overrides
-from tfgen.system.atomic import fresh_folder, publish
+from tfgen.system.atomic import fresh_folder, move_into_place
 
 # An `ImageModel`, whose module imports this one.
 Model: TypeAlias = Any
@@ -58,7 +58,7 @@ def replace_saved_model(model: Model, folder: Path) -> None:
     plain = in_float32(model)
     with fresh_folder(folder.absolute().parent, "writing") as temporary:
         write_saved_model(plain, trace(plain), temporary)
-        publish(temporary, folder, overwrite=True)
+        move_into_place(temporary, folder, overwrite=True)
 
 
 def exported_weights(model: Model, traced: Traced) -> list[tf.Variable]:

@@ -18,11 +18,15 @@ import tensorflow as tf
 
 from tfgen.errors import UsageError
 from tfgen.sampling import Arrays
+from tfgen.system import machine
 
 SWITCH = "TFGEN_CPU_SPEEDUPS"
 _ENABLED = contextvars.ContextVar("speedups", default=os.environ.get(SWITCH, "1") != "0")
 # A batch with fewer rows for each of the parts that run at the same time is not worth dividing.
 _LEAST_ROWS = 4
+# Without AVX-512, a graph with fewer operations is slower in parts: its convolutions and products
+# take most of the time, and use both cores well.
+_LONG_GRAPH = 300
 
 # The most parts of a batch that are computed at the same time.
 _concurrent_parts = 1
@@ -84,6 +88,9 @@ class PartedFunction:
 
     def __init__(self, function: Any, inputs: Mapping[str, tf.TensorSpec], most_rows: int):
         self._function, self._inputs, self._most_rows = function, inputs, most_rows
+        graph = function.graph.as_graph_def()
+        bodies = (graph.node, *(body.node_def for body in graph.library.function))
+        self._has_gain = machine.has_avx512() or sum(map(len, bodies)) >= _LONG_GRAPH
 
     def __call__(self, **inputs: np.ndarray) -> Arrays:
         """The outputs by name, `[B, …]` each, of inputs by name, `[B, …]` each.
@@ -97,7 +104,8 @@ class PartedFunction:
             raise UsageError(f"the inputs have different numbers of rows: {rows_of_each}")
         rows = next(iter(sizes.values()), 0)
         concurrent = _concurrent_parts
-        if concurrent == 1 or rows < concurrent * _LEAST_ROWS or not enabled():
+        is_parted = enabled() and self._has_gain and rows >= concurrent * _LEAST_ROWS
+        if concurrent == 1 or not is_parted:
             tensors = {name: tf.constant(array) for name, array in inputs.items()}
             outputs = self._function(**tensors)
             return {name: output.numpy() for name, output in outputs.items()}

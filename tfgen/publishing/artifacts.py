@@ -52,7 +52,7 @@ def check_sampling(kind: Kind, path: str | Path, sampling: Mapping[str, Any]) ->
         UsageError: there are some.
     """
     if sampling and kind not in ("run", "keras"):
-        flags = " ".join(f"--{name.replace('_', '-')} {sampling[name]}" for name in sampling)
+        flags = " ".join(f"--sampling-{k.replace('_', '-')} {v}" for k, v in sampling.items())
         raise UsageError(
             f"{path} is published with its own options of sampling; publish another version with "
             f"tfgen-export RUN {flags}"

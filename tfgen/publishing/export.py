@@ -16,11 +16,7 @@ import tensorflow as tf
 from tfgen import registry
 from tfgen.errors import UsageError
 from tfgen.models.base import ImageModel
-from tfgen.models.export import Traced as Traced
-from tfgen.models.export import exported_weights as exported_weights
-from tfgen.models.export import in_float32 as in_float32
-from tfgen.models.export import trace as trace
-from tfgen.models.export import write_saved_model as write_saved_model
+from tfgen.models.export import Traced, in_float32, trace, write_saved_model
 from tfgen.publishing import inspection, operations, versions
 from tfgen.publishing.sampler import tensor_specs
 from tfgen.publishing.signatures import describe_tensors
@@ -76,7 +72,7 @@ def check_publishable(
         raise UsageError(f"{name} cannot be published: it uses operations not allowed: {names}")
     if numbers:
         before = versions.read_manifest(folder / str(numbers[-1]))["signatures"]
-        now = describe(traced)
+        now = manifest_signatures(traced)
         changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
         if changed:
             raise UsageError(
@@ -85,7 +81,7 @@ def check_publishable(
             )
 
 
-def describe(traced: Traced) -> Signatures:
+def manifest_signatures(traced: Traced) -> Signatures:
     """Names, dtypes and shapes of all inputs and outputs, as a manifest holds them."""
     signatures = {}
     for name, (function, specs) in traced.items():
@@ -142,7 +138,7 @@ def publish(
             **({} if origin is None else {"weights_origin": dict(origin)}),
             "num_classes": plain.num_classes,
             "run": dict(run),
-            "signatures": describe(traced),
+            "signatures": manifest_signatures(traced),
             "evaluation": None if evaluation is None else dict(evaluation),
         }
 

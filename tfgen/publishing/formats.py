@@ -18,7 +18,7 @@ from tfgen.errors import TfgenError, UsageError, WorkError
 from tfgen.models.base import ImageModel
 from tfgen.models.export import in_float32, trace, write_saved_model
 from tfgen.nn import overrides
-from tfgen.publishing.export import Tensors, describe
+from tfgen.publishing.export import Tensors, manifest_signatures
 from tfgen.publishing.sampler import Sampler
 from tfgen.system.quiet import hold_back_stderr
 
@@ -66,7 +66,7 @@ def convert(sampler: ImageModel | Sampler, file_format: str, signature: str = DE
             model = in_float32(sampler)
             traced = trace(model, [signature])
             write_saved_model(model, traced, folder)
-            tensors = describe(traced)[signature]
+            tensors = manifest_signatures(traced)[signature]
         _unshare_functions(folder / "saved_model.pb")
         content, fault = None, None
         # The converters' logs are not for the user, so the exception must not leave this block.

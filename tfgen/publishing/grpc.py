@@ -3,12 +3,12 @@
 from typing import Any
 
 from tfgen.errors import UsageError, WorkError
-from tfgen.publishing.served import SignatureDefs, late_answer, refusal, repeated
+from tfgen.publishing.served import SignatureDefs, Transport
 from tfgen.sampling import Arrays
 
 
-class Grpc:
-    """A `Transport` to TensorFlow Serving's gRPC interface, unencrypted.
+class Grpc(Transport):
+    """A way to TensorFlow Serving's gRPC interface, unencrypted.
 
     Args:
         address: `host:8500`.
@@ -29,19 +29,14 @@ class Grpc:
         host, _, port = address.rpartition(":")
         if not host or "/" in address or not port.isdecimal():
             raise UsageError(f"--grpc {address!r} is no address; pass one like localhost:8500")
-        self.address, self.timeout, self.retries = address, timeout, retries
+        super().__init__(address, timeout, retries)
         # A thousand images exceed gRPC's own limit of 4 MB.
         options = [(f"grpc.max_{way}_message_length", -1) for way in ("receive", "send")]
         channel = grpc.insecure_channel(address, options=options)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
 
     def metadata(self, name: str, version: int | None) -> tuple[int, SignatureDefs, list[str]]:
-        """The number and the signatures of a version of the model `name`, and an empty list.
-
-        Raises:
-            UsageError: the server has no such model or version.
-            WorkError: there is no answer, or the answer is not TensorFlow Serving's.
-        """
+        """The number and the signatures of a version of the model `name`, and an empty list."""
         from google.protobuf.json_format import MessageToDict
         from tensorflow_serving.apis import get_model_metadata_pb2
 
@@ -49,7 +44,7 @@ class Grpc:
         request.model_spec.name = name
         if version is not None:
             request.model_spec.version.value = version
-        answer = self._send(self._stub.GetModelMetadata, request)
+        answer = self.answer(self._stub.GetModelMetadata, request)
         table = get_model_metadata_pb2.SignatureDefMap()
         if not answer.metadata["signature_def"].Unpack(table):
             raise WorkError(f"what answers at {self.address} has no signatures")
@@ -57,18 +52,7 @@ class Grpc:
         return int(answer.model_spec.version.value), definitions, []
 
     def predict(self, name: str, version: int, signature: str, inputs: Arrays) -> dict[str, Any]:
-        """The outputs of a signature by name.
-
-        Args:
-            name: the model's name on the server.
-            version: number of the version.
-            signature: name of the signature.
-            inputs: arrays by name, with the batch first.
-
-        Raises:
-            UsageError: the server no longer has the version.
-            WorkError: there is no answer, or the server refuses.
-        """
+        """The outputs of a signature by name, as arrays; see `Transport`."""
         import tensorflow as tf
         from tensorflow_serving.apis import predict_pb2
 
@@ -77,23 +61,21 @@ class Grpc:
         request.model_spec.version.value = version
         for key, value in inputs.items():
             request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
-        answer = self._send(self._stub.Predict, request)
+        answer = self.answer(self._stub.Predict, request)
         return {key: tf.make_ndarray(value) for key, value in answer.outputs.items()}
 
-    def _send(self, method: Any, request: Any) -> Any:
-        """The answer to a request, after repetitions if the server is not there or busy."""
-        return repeated(lambda: self._ask(method, request), self.retries)
-
-    def _ask(self, method: Any, request: Any) -> Any:
+    def ask(self, *request: Any) -> Any:
+        """The answer to a message, the second argument, of a method of the stub, the first one."""
         from grpc import RpcError, StatusCode
 
         try:
-            return method(request, timeout=self.timeout)
+            method, message = request
+            return method(message, timeout=self.timeout)
         except RpcError as error:
             code, details = error.code(), error.details()
             if code == StatusCode.DEADLINE_EXCEEDED:
-                raise late_answer(self.address, self.timeout) from error
+                raise self.late_answer() from error
             if code in (StatusCode.UNAVAILABLE, StatusCode.RESOURCE_EXHAUSTED):
                 text = f"no server is ready at {self.address} ({details}); is its gRPC port 8500?"
                 raise ConnectionError(text) from error
-            raise refusal(self.address, details, code == StatusCode.NOT_FOUND) from error
+            raise self.refusal(details, code == StatusCode.NOT_FOUND) from error

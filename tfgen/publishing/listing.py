@@ -48,7 +48,7 @@ def rows(saved_models: Path, name: str | None = None) -> Iterator[tuple[str, ...
     yield from map(_row, sorted(listed, key=lambda v: v.path.parents[1] != saved_models))
 
 
-def describe(manifest: Mapping[str, Any]) -> str:
+def training_text(manifest: Mapping[str, Any]) -> str:
     """How a version was trained: `preset dcgan, loss hinge, 20 epochs, published 2026-11-27`.
 
     What is not known is left out; a version that is not from `tfgen-train` may have nothing.

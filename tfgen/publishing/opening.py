@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tfgen import registry
 from tfgen.errors import UsageError, WorkError
-from tfgen.models.export import Traced, in_float32, trace
+from tfgen.models.export import Traced, exported_weights, in_float32, trace
 from tfgen.models.generative import GenerativeModel
 from tfgen.publishing import export, versions
 from tfgen.publishing.artifacts import check_sampling, kind_at
@@ -107,12 +107,9 @@ def _reads_other_files(weights: h5py.File) -> bool:
     """Whether an HDF5 file takes groups or values from other files."""
     faults: list[bool] = []
     weights.visititems_links(lambda _, link: faults.append(isinstance(link, h5py.ExternalLink)))
-    weights.visititems(lambda _, entry: faults.append(_is_outside(entry)))
+    kinds = ("external", "is_virtual")  # of values; groups have neither
+    weights.visititems(lambda _, e: faults.append(any(getattr(e, kind, None) for kind in kinds)))
     return any(faults)
-
-
-def _is_outside(entry: Any) -> bool:
-    return isinstance(entry, h5py.Dataset) and bool(entry.external or entry.is_virtual)
 
 
 def load_run(path: Path, choice: str) -> tuple[Any, Checkpoint]:
@@ -247,7 +244,7 @@ def _exported(path: Path) -> tuple[Any, list[tf.Variable]]:
         raise UsageError(f"the manifest of {path} does not describe its model") from error
     model = registry.build_model(RunConfig(family.name, config, options))
     stored = load_saved_model(path)[1]
-    weights = export.exported_weights(model, export.trace(model))
+    weights = exported_weights(model, trace(model))
     if [weight.shape for weight in weights] != [weight.shape for weight in stored.weights]:
         raise UsageError(f"{path} was not exported from the model that its manifest describes")
     for weight, value in zip(weights, stored.weights, strict=True):

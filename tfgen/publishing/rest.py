@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from tfgen.errors import UsageError, WorkError
-from tfgen.publishing.served import SignatureDefs, late_answer, refusal, repeated
+from tfgen.publishing.served import SignatureDefs, Transport
 from tfgen.sampling import Arrays
 
 _URL = re.compile(r"https?://([^\s/?#\[\]]+|\[[\da-f:.]+\](:\d+)?)(/[^\s?#]*)?", re.IGNORECASE)
@@ -18,8 +18,8 @@ _LATE = 504
 _CONNECT, _CONNECTIONS = 10.0, 256
 
 
-class Rest:
-    """A `Transport` to TensorFlow Serving's REST interface.
+class Rest(Transport):
+    """A way to TensorFlow Serving's REST interface.
 
     Args:
         url: `http://host:8501`, without a path unless a gateway needs one.
@@ -36,7 +36,7 @@ class Rest:
 
         if not _URL.fullmatch(url):
             raise UsageError(f"--url {url!r} is no address; pass one like http://localhost:8501")
-        self.address, self.timeout, self.retries = url.rstrip("/"), timeout, retries
+        super().__init__(url.rstrip("/"), timeout, retries)
         self._session = requests.Session()
         self._session.headers["Content-Type"] = "application/json"
         adapter = requests.adapters.HTTPAdapter(pool_maxsize=_CONNECTIONS)
@@ -44,13 +44,8 @@ class Rest:
             self._session.mount(scheme, adapter)
 
     def metadata(self, name: str, version: int | None) -> tuple[int, SignatureDefs, list[str]]:
-        """The number, the signatures and the classes' names of a version of the model `name`.
-
-        Raises:
-            UsageError: the server has no such model or version.
-            WorkError: there is no answer, or the answer is not TensorFlow Serving's.
-        """
-        answer = self._answer("GET", f"{_model_path(name, version)}/metadata")
+        """The number, the signatures and the classes' names of a version of the model `name`."""
+        answer = self.answer("GET", f"{_model_path(name, version)}/metadata", None)
         try:
             metadata, number = answer["metadata"], int(answer["model_spec"]["version"])
             definitions = metadata["signature_def"]["signature_def"]
@@ -59,44 +54,31 @@ class Rest:
             raise self._not_serving() from error
 
     def predict(self, name: str, version: int, signature: str, inputs: Arrays) -> Any:
-        """The outputs of a signature by name, as nested lists; an only output has no name.
-
-        Args:
-            name: the model's name on the server.
-            version: number of the version.
-            signature: name of the signature.
-            inputs: arrays by name, with the batch first.
-
-        Raises:
-            UsageError: the server no longer has the version.
-            WorkError: there is no answer, or the server refuses.
-        """
+        """The outputs of a signature by name, as nested lists; an only output has no name."""
         # `inputs` is the columnar form, which is shorter than `instances`.
         columns = {key: value.tolist() for key, value in inputs.items()}
         body = json.dumps({"signature_name": signature, "inputs": columns}).encode()
-        answer = self._answer("POST", f"{_model_path(name, version)}:predict", body)
+        answer = self.answer("POST", f"{_model_path(name, version)}:predict", body)
         if "outputs" not in answer:
             raise self._not_serving()
         return answer["outputs"]
 
-    def _answer(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
-        """The JSON of an answer, after repetitions if the server is not there or busy."""
-        return repeated(lambda: self._ask(method, path, body), self.retries)
-
-    def _ask(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
+    def ask(self, *request: Any) -> dict[str, Any]:
+        """The JSON of the answer to a method, a path and, for POST, a body."""
         import requests
 
+        method, path, body = request
         try:
             wait = (min(self.timeout, _CONNECT), self.timeout)
             response = self._session.request(method, self.address + path, data=body, timeout=wait)
         except requests.RequestException as error:
             if _is_late(error):
-                raise late_answer(self.address, self.timeout) from error
+                raise self.late_answer() from error
             text = f"no server answers at {self.address} ({_reason(error)}); is its REST port 8501?"
             raise ConnectionError(text) from error
         status = response.status_code
         if status == _LATE:
-            raise late_answer(self.address, self.timeout)
+            raise self.late_answer()
         try:
             answer = response.json()
         except ValueError:
@@ -105,7 +87,7 @@ class Rest:
         if status in _RETRIED:
             raise ConnectionError(f"the server at {self.address} is not ready: {message or status}")
         if message is not None and status != 200:
-            raise refusal(self.address, message, is_missing=status == 404)
+            raise self.refusal(message, is_missing=status == 404)
         if status != 200 or not isinstance(answer, dict):
             raise self._not_serving(f"status {status}")
         return answer

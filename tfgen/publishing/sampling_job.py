@@ -6,9 +6,7 @@ TensorFlow here until a shard is written.
 """
 
 import contextlib
-import errno
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +19,7 @@ from tfgen.errors import UsageError, WorkError, first_line, size_text
 from tfgen.publishing.listing import mapping
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.random import image_seeds
-from tfgen.sampling import BATCH, batches, byte_pixels, request_labels
+from tfgen.sampling import batches, byte_pixels, request_labels
 from tfgen.system.atomic import file_sha256, fresh_file, locked, write_bytes
 from tfgen.system.ray_cluster import RayCluster
 
@@ -39,12 +37,9 @@ def shard_request(
     sampler: SignatureSampler,
     n: int,
     *,
-    seed: int = 0,
     label: int | None = None,
-    temperature: float = 1.0,
-    shard_size: int = 10_000,
-    batch_size: int = BATCH,
     pixels: Literal["png", "raw"] = "png",
+    **fields: Any,
 ) -> ShardRequest:
     """The request for n images of a sampler; see `ShardRequest` for the arguments.
 
@@ -63,11 +58,7 @@ def shard_request(
         version=sampler.number,
         fingerprint=sampler.fingerprint,
         n=n,
-        seed=seed,
         label=label,
-        temperature=temperature,
-        shard_size=shard_size,
-        batch_size=batch_size,
         pixels=pixels,
         image_shape=shape,
         num_classes=sampler.num_classes,
@@ -76,6 +67,7 @@ def shard_request(
         data_fingerprint=data.get("fingerprint"),
         # Only `all`, so that a folder of an earlier version is continued.
         train_on="all" if options.get("train_on") == "all" else None,
+        **fields,
     )
 
 
@@ -100,7 +92,8 @@ def write_shard(
     Raises:
         UsageError: the sampler is not the one of the request.
         WorkError: a server gives no answer.
-        OSError: the folder is not writable or the disk is full.
+        OSError: the folder is not writable.
+        tf.errors.OpError: the disk is full.
     """
     identity = sampler.name, sampler.number, sampler.fingerprint
     if identity != (request.name, request.version, request.fingerprint):
@@ -109,19 +102,13 @@ def write_shard(
     import tensorflow as tf
 
     name, count, first = request.place(index)
-    path = folder / name
-    with fresh_file(path) as temporary:
-        try:
-            with tf.io.TFRecordWriter(str(temporary)) as writer:
-                for part in batches(count, request.batch_size):
-                    size = part.stop - part.start
-                    for record in _sample_records(sampler, request, first + part.start, size):
-                        writer.write(record)
-                    advance(size)
-        except tf.errors.ResourceExhaustedError as error:
-            if (fault := os.strerror(errno.ENOSPC)) not in str(error):
-                raise  # it is the memory
-            raise OSError(errno.ENOSPC, fault, str(path)) from error
+    with fresh_file(folder / name) as temporary:
+        with tf.io.TFRecordWriter(str(temporary)) as writer:
+            for part in batches(count, request.batch_size):
+                size = part.stop - part.start
+                for record in _sample_records(sampler, request, first + part.start, size):
+                    writer.write(record)
+                advance(size)
         # Before the file has its name: afterwards it may be replaced by another process.
         return _record(request, index, temporary)
 
@@ -193,8 +180,7 @@ class SamplingJob:
         """Number of images in the shards that are whole."""
         return sum(record.images for record in self.records.values())
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> contextlib.AbstractContextManager[None]:
         """A context in which the folder belongs to this process; creates it where it is missing.
 
         Raises:
@@ -202,8 +188,7 @@ class SamplingJob:
             OSError: it cannot be created.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with locked(self.folder, f"folder {self.folder}", "choose another --out"):
-            yield
+        return locked(self.folder, f"folder {self.folder}", "choose another --out")
 
     def prepare(self) -> None:
         """Find the shards that are whole, and make the folder ready for the missing ones.

@@ -5,9 +5,10 @@ request is repeated if it did not reach the server, if the connection broke, or 
 overloaded.
 """
 
+import abc
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,6 @@ from tfgen.publishing.signatures import Signature, SignatureSampler, TensorSpec
 from tfgen.publishing.versions import check_name
 from tfgen.sampling import Arrays
 
-T = TypeVar("T")
 # Most repetitions of a request.
 MAX_RETRIES = 4
 # Seconds before the first repetition, and the ratio of one delay to the next: a server that is only
@@ -28,15 +28,19 @@ SignatureDefs = Mapping[str, Mapping[str, Mapping[str, Any]]]
 _DTYPES = {"DT_FLOAT": np.float32, "DT_INT32": np.int32, "DT_UINT8": np.uint8}
 
 
-class Transport(Protocol):
+class Transport(abc.ABC):
     """A way to a server.
 
-    Attributes:
+    Args:
         address: address of the server.
+        timeout: seconds to wait for an answer.
+        retries: most repetitions of a request.
     """
 
-    address: str
+    def __init__(self, address: str, timeout: float, retries: int):
+        self.address, self.timeout, self.retries = address, timeout, retries
 
+    @abc.abstractmethod
     def metadata(self, name: str, version: int | None) -> tuple[int, SignatureDefs, list[str]]:
         """The number, the signatures and the classes' names of a version, by default the newest.
 
@@ -47,13 +51,62 @@ class Transport(Protocol):
             WorkError: there is no answer, or the answer is not TensorFlow Serving's.
         """
 
+    @abc.abstractmethod
     def predict(self, name: str, version: int, signature: str, inputs: Arrays) -> Any:
         """The outputs of a signature by name, or its only one, as arrays or nested lists.
+
+        Args:
+            name: the model's name on the server.
+            version: number of the version.
+            signature: name of the signature.
+            inputs: arrays by name, with the batch first.
 
         Raises:
             UsageError: the server no longer has the version.
             WorkError: there is no answer, or the server refuses.
         """
+
+    @abc.abstractmethod
+    def ask(self, *request: Any) -> Any:
+        """The answer to a request.
+
+        Raises:
+            ConnectionError: the server is not there, or busy.
+            TfgenError: there is no answer in time, or the server refuses.
+        """
+
+    def answer(self, *request: Any) -> Any:
+        """The answer to a request, which is repeated if the server is not there or busy.
+
+        Raises:
+            TfgenError: there is no answer, or the server refuses.
+        """
+        attempt = 0
+        while True:
+            try:
+                return self.ask(*request)
+            except ConnectionError as error:
+                if attempt == self.retries:
+                    raise WorkError(str(error)) from error
+            # Not for as long as the server's header says, which may be hours.
+            time.sleep(BACKOFF * BACKOFF_RATIO**attempt)
+            attempt += 1
+
+    def late_answer(self) -> WorkError:
+        """The error about a server that did not answer in time."""
+        advice = "wait longer with --timeout, or ask for less with --batch-size"
+        return WorkError(f"{self.address} gave no answer in {self.timeout:g} s; {advice}")
+
+    def refusal(self, message: Any, is_missing: bool) -> TfgenError:
+        """The error about a refused request, in the server's words.
+
+        Args:
+            message: the server's.
+            is_missing: whether it has no such model or version.
+        """
+        kind = UsageError if is_missing else WorkError
+        text = " ".join(str(message).split())[:300]
+        return kind(f"the server at {self.address} says: {text}")
 
 
 class ServedSampler(SignatureSampler):
@@ -146,46 +199,3 @@ def _tensor_spec(info: Mapping[str, Any]) -> TensorSpec:
         return TensorSpec(_DTYPES[info["dtype"]], shape)
     except (KeyError, TypeError, ValueError) as error:
         raise WorkError(f"the server has a tensor that tfgen does not export: {info}") from error
-
-
-# --- what both ways to a server share -----------------------------------------------------
-
-
-def repeated(send: Callable[[], T], retries: int) -> T:
-    """The answer to a request, which is sent again after a `ConnectionError`.
-
-    Args:
-        send: sends the request.
-        retries: most repetitions.
-
-    Raises:
-        WorkError: the server is not there, or busy.
-    """
-    attempt = 0
-    while True:
-        try:
-            return send()
-        except ConnectionError as error:
-            if attempt == retries:
-                raise WorkError(str(error)) from error
-        # Not for as long as the server's header says, which may be hours.
-        time.sleep(BACKOFF * BACKOFF_RATIO**attempt)
-        attempt += 1
-
-
-def late_answer(address: str, timeout: float) -> WorkError:
-    """The error about a server that did not answer in time."""
-    advice = "wait longer with --timeout, or ask for less with --batch-size"
-    return WorkError(f"{address} gave no answer in {timeout:g} s; {advice}")
-
-
-def refusal(address: str, message: Any, is_missing: bool) -> TfgenError:
-    """The error about a request that the server refused.
-
-    Args:
-        address: of the server.
-        message: the server's.
-        is_missing: whether it has no such model or version.
-    """
-    kind = UsageError if is_missing else WorkError
-    return kind(f"the server at {address} says: {' '.join(str(message).split())[:300]}")

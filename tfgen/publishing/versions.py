@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Self
 
 from tfgen.errors import UsageError, WorkError
 from tfgen.settings.fields import hint
-from tfgen.system.atomic import file_sha256, fresh_file, fresh_folder, seal, shared, write_bytes
+from tfgen.system.atomic import file_sha256, fresh_file, fresh_folder, seal, write_bytes
 
 MANIFEST = "manifest.json"
 # The extension of an archive.
@@ -93,9 +93,7 @@ def _unpack(archive: Path, changed: int) -> tuple[tempfile.TemporaryDirectory[st
         raise WorkError(f"{archive} is damaged ({error}); ask for it again") from error
     for path in filter(is_version, Path(folder.name).glob("*/*")):
         return folder, path
-    raise WorkError(
-        f"{archive} holds no version; write it with: tfgen-export NAME --format archive"
-    )
+    raise WorkError(f"{archive} holds no version, as tfgen-export --format archive writes it")
 
 
 def write_archive(version: Version, path: Path) -> None:
@@ -191,16 +189,15 @@ def find(name: str, saved_models: Path, number: int | None = None) -> Version:
         UsageError: there is no such name or version, or a folder cannot be read.
     """
     check_name(name)
-    known = published(saved_models)
-    version_numbers(saved_models / name)  # says why it cannot be read
-    candidates = known.get(name, [])
+    candidates = versions_of(name, saved_models)
     for version in candidates:
         if number in (None, version.number):
             return version
     if candidates:
         numbers = ", ".join(str(version.number) for version in candidates)
         raise UsageError(f"{name} has no version {number}; it has {numbers}")
-    advice = hint(name, list(known), f"tfgen-sample --list --saved-models {saved_models}")
+    listing = f"tfgen-sample --list --saved-models {saved_models}"
+    advice = hint(name, published(saved_models), listing)
     raise UsageError(f"unknown model {name!r}: neither in {saved_models} nor shipped{advice}")
 
 
@@ -210,35 +207,36 @@ def newest(name: str, saved_models: Path) -> Version | None:
     Raises:
         UsageError: a folder cannot be read.
     """
-    known = published(saved_models)
-    version_numbers(saved_models / name)  # says why it cannot be read
-    return next(iter(known.get(name, [])), None)
+    return next(iter(versions_of(name, saved_models)), None)
+
+
+def versions_of(name: str, saved_models: Path) -> list[Version]:
+    """The versions of a name in a folder and the shipped one, the newest first.
+
+    The shipped version is left out if the folder has a version of that number.
+
+    Raises:
+        UsageError: a folder cannot be read.
+    """
+    read_folder(saved_models)  # says why it cannot be read
+    shipped = shipped_folder()
+    folders = {SHIPPED: shipped} if SHIPPED in version_numbers(shipped / name) else {}
+    folders |= dict.fromkeys(version_numbers(saved_models / name), saved_models)
+    numbers = sorted(folders, reverse=True)
+    return [Version(name, number, folders[number] / name / str(number)) for number in numbers]
 
 
 def published(saved_models: Path) -> dict[str, list[Version]]:
-    """The versions in a folder and the shipped ones by name, the newest of each name first.
-
-    A shipped version is left out if the folder has a version of that name and number. A name whose
-    folder cannot be read is left out.
+    """All `versions_of` by name, without names whose folder cannot be read.
 
     Raises:
         UsageError: `saved_models` cannot be read.
     """
-    folders = {}
-    for name in shipped_names():
+    table = {}
+    for name in sorted({*shipped_names(), *names(saved_models)}):
         with contextlib.suppress(UsageError):
-            version_numbers(saved_models / name)
-            folders[name] = {SHIPPED: shipped_folder()}
-    for name in names(saved_models):
-        numbers = version_numbers(saved_models / name)
-        folders.setdefault(name, {}).update(dict.fromkeys(numbers, saved_models))
-    return {
-        name: [
-            Version(name, number, folder / name / str(number))
-            for number, folder in sorted(by_number.items(), reverse=True)
-        ]
-        for name, by_number in sorted(folders.items())
-    }
+            table[name] = versions_of(name, saved_models)
+    return table
 
 
 def find_run(run: Mapping[str, Any], name: str, saved_models: Path) -> Path | None:
@@ -364,7 +362,7 @@ def write_version(
     """
     base = saved_models / name
     # A server ignores the hidden folder, because its name is no integer.
-    with shared(saved_models, "*/.writing-*"), fresh_folder(base, "writing") as temporary:
+    with fresh_folder(base, "writing") as temporary:
         manifest = {
             "format": 1,
             "name": name,

@@ -93,22 +93,17 @@ class Server:
     async def model(self, request: Request) -> Response:
         """Answers a request of TensorFlow Serving's REST interface."""
         name, number, api = parse(request.method, request.scope["raw_path"].decode())
-        answer = await self._answer(request, name, number, api)
+        if api == "predict":
+            body = await self._body(request)
+            answer = await self.pool.answer(
+                request,
+                partial(self.models.open, name, number),
+                partial(self.models.predict, name, number, body),
+            )
+        else:  # it computes nothing
+            answer = await run_in_threadpool(getattr(self.models, api), name, number)
         status = 499 if answer is None else 200  # 499: nobody waits for it any more
         return Response(answer, status, media_type="application/json")
-
-    async def _answer(
-        self, request: Request, name: str, number: int | None, api: str
-    ) -> bytes | None:
-        if api != "predict":  # it computes nothing
-            return await run_in_threadpool(getattr(self.models, api), name, number)
-        body = await self._body(request)
-
-        return await self.pool.answer(
-            request,
-            partial(self.models.open, name, number),
-            partial(self.models.predict, name, number, body),
-        )
 
     async def _body(self, request: Request) -> bytes:
         """The body of a request, which is read to its end also if it is too large.

@@ -15,11 +15,11 @@ from tfgen.evaluation.compare import Table, compare
 from tfgen.evaluation.metrics import format_number
 from tfgen.figures import image_grid, png_bytes
 from tfgen.publishing import versions
-from tfgen.publishing.listing import describe, mapping
+from tfgen.publishing.listing import mapping, training_text
 from tfgen.publishing.signatures import describe_signature
 from tfgen.serving import static
 from tfgen.serving.listing import dataset_name
-from tfgen.system.atomic import fresh_folder, publish
+from tfgen.system.atomic import fresh_folder, move_into_place
 
 PICTURE, SAMPLES = "samples.png", 64
 # The hub's names of data sets.
@@ -58,7 +58,7 @@ def write_hub(version: versions.Version, target: Path, license: str | None) -> N
         if content := samples_picture(version):
             (folder / PICTURE).write_bytes(content)
         static.write_page([version], folder / "page")
-        publish(folder, target, overwrite=True)
+        move_into_place(folder, target, overwrite=True)
 
 
 def samples_picture(version: versions.Version) -> bytes | None:
@@ -101,7 +101,7 @@ def _write_card(version: versions.Version, manifest: Mapping[str, Any], license:
     header = [f"{k}: {json.dumps(v, ensure_ascii=False)}" for k, v in fields.items() if v]
     entries = [entry for entry in registry.families() if entry.name == manifest.get("family")]
     seed = mapping(mapping(manifest, "run"), "options").get("seed")
-    facts = {"data set": dataset_name(manifest), "settings": describe(manifest), "seed": seed}
+    facts = {"data set": dataset_name(manifest), "settings": training_text(manifest), "seed": seed}
     training = [
         f"- {key}: {' '.join(str(value).split())}"
         for key, value in facts.items()

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tfgen import figures, registry
-from tfgen.publishing.listing import describe, epochs_done, mapping
+from tfgen.publishing.listing import epochs_done, mapping, training_text
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.serving.models import Listed, Models
 from tfgen.serving.pool import Pool
@@ -76,7 +76,7 @@ class Listing:
     def _described(self, listed: Listed, measure: Measure) -> dict[str, Any]:
         """A model; `test_statistics` is None until they are computed, and may be empty."""
         name, versions, manifest, _ = listed
-        run, family = mapping(manifest, "run"), _family(listed)
+        run, family = mapping(manifest, "run"), str(manifest.get("family"))
         has_images = self._has_images(dataset_name(manifest))
         tensors = {
             key: spec["shape"][1:]
@@ -89,7 +89,7 @@ class Listing:
             "family_line": next((e.sentence for e in registry.families() if e.name == family), ""),
             "colour": figures.family_colour(family),
             "summary": summarize(manifest),
-            "details": describe(manifest),
+            "details": training_text(manifest),
             "versions": list(versions),
             "image_shape": tensors.get("images", []),
             "background": mapping(run, "data").get("background", 0),
@@ -161,7 +161,7 @@ class Listing:
         number = listed.versions[0]["number"]
         try:
             self._wait(CALM)
-            sampler = self.models.sampler(listed.name, number)
+            sampler = self.models.open(listed.name, number).sampler
             # Requests call signatures, which do not depend on these two.
             sampler.batch_size, sampler.track = AT_ONCE, self._track
             return statistics(sampler, *self.test_images(dataset_name(listed.manifest)))
@@ -189,16 +189,12 @@ class Listing:
         return True
 
 
-def _family(listed: Listed) -> str:
-    return mapping(listed.manifest, "run").get("family") or registry.family_of(listed.name)
-
-
 def _order(listed: Listed) -> tuple[int, int]:
     """The key that sorts models: the user's own, the newest first; then by family.
 
     The page opens on the first one.
     """
-    family = _family(listed)
+    family = str(listed.manifest.get("family"))
     if not listed.versions[0]["shipped"]:
         return -listed.key.stamp[1], 0
     return 0, [*registry.names(), family].index(family)

@@ -5,6 +5,7 @@ A name in a request is looked up in the list of what is on the disk; no path is 
 
 import contextlib
 import gc
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -20,10 +21,10 @@ from tfgen.errors import TfgenError, UsageError
 from tfgen.evaluation.metrics import shown_metrics
 from tfgen.publishing import versions
 from tfgen.publishing.listing import mapping
-from tfgen.publishing.signatures import Signature, SignatureSampler
+from tfgen.publishing.signatures import Signature
 from tfgen.publishing.versions import Version
 from tfgen.sampling import check_labels
-from tfgen.serving.contract import DEFAULT_SIGNATURE, Request, read_request, write_answer
+from tfgen.serving.contract import DEFAULT_SIGNATURE, read_request, write_answer
 from tfgen.serving.refusal import invalid, not_found, report_error
 
 if TYPE_CHECKING:
@@ -137,26 +138,14 @@ class Models:
             HTTPException: there is no such name or version, or the request does not fit it.
         """
         opened = self.open(name, number)
-        request = self._read(opened, body)
-        outputs = opened.sampler.call(request.signature, **request.inputs)
-        return write_answer(outputs, request.by_row)
-
-    def _read(self, opened: OpenVersion, body: bytes) -> Request:
         request = read_request(body, opened.signatures, self.max_batch)
         if "label" in request.inputs:
             try:
                 check_labels(request.inputs["label"], opened.sampler.num_classes)
             except UsageError as error:
                 raise invalid(str(error)) from None
-        return request
-
-    def sampler(self, name: str, number: int) -> SignatureSampler:
-        """A version as a sampler.
-
-        Raises:
-            HTTPException: there is no such name or version, or it cannot be opened.
-        """
-        return self.open(name, number).sampler
+        outputs = opened.sampler.call(request.signature, **request.inputs)
+        return write_answer(outputs, request.by_row)
 
     def listed(self) -> Iterator[Listed]:
         """The models that the page shows.
@@ -224,7 +213,8 @@ class Models:
         """
         entries = self.find(name, number)
         with self._lock:
-            whole = [entry for entry in entries if not self._has_failed(entry)]
+            failed_until = time.monotonic() - RETRY
+            whole = [e for e in entries if self._faults.get(e, (-math.inf, ""))[0] <= failed_until]
             if not whole:
                 raise HTTPException(500, self._faults[entries[0]][1])
             newest = self._opened(whole[0])
@@ -234,9 +224,6 @@ class Models:
             return future.result()
         except Exception:
             return self.open(name, number)  # it is passed over from now on
-
-    def _has_failed(self, entry: Entry) -> bool:
-        return entry in self._faults and time.monotonic() - self._faults[entry][0] < RETRY
 
     def _opened(self, entry: Entry) -> Future[OpenVersion]:
         """The result of opening a version, which one of the threads does once."""

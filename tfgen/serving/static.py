@@ -15,7 +15,7 @@ from tfgen.serving.app import PAGE
 from tfgen.serving.listing import Listing, dataset_name, statistics
 from tfgen.serving.models import Listed, Models
 from tfgen.serving.pool import Pool
-from tfgen.system.atomic import fresh_folder, publish
+from tfgen.system.atomic import fresh_folder, move_into_place
 from tfgen.system.status import status
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def write_page(versions: Sequence[Version], target: Path) -> None:
         for name in samplers:
             if image := listing.real_images(name):
                 (folder / "page" / "real" / f"{name}.png").write_bytes(image)
-        publish(folder, target, overwrite=True)
+        move_into_place(folder, target, overwrite=True)
 
 
 def check_latents(sampler: "Sampler") -> None:

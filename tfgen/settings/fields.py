@@ -96,6 +96,12 @@ def _plain_name(name: str) -> str:
     return name.lower().lstrip("-–—").replace("_", "-")
 
 
+def flag_of(field: dataclasses.Field) -> str:
+    """The flag of a field; those of options of sampling have a prefix that no other flag has."""
+    prefix = "sampling-" if field.metadata.get("sampling") else ""
+    return f"--{prefix}{field.name.replace('_', '-')}"
+
+
 # The types of a dataclass' fields, by name.
 field_types: Callable[[type], dict[str, Any]] = functools.cache(typing.get_type_hints)
 

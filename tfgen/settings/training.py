@@ -20,10 +20,7 @@ class TrainingOptions(Config):
     """How a model is trained, beside the model's own configuration."""
 
     preset: str = option("mlp", "named set of defaults for the other flags")
-    dataset: str = option(
-        "mnist",
-        "mnist, colored_mnist, stacked_mnist, one in --data-dir, or one that TFDS downloads",
-    )
+    dataset: str = option("mnist", "name of a data set: of tfgen, in --data-dir, or of TFDS")
     data_dir: Path | None = option(None, "folder of prepared data sets, as tfgen-data writes it")
     epochs: int = option(
         40, "total epochs; by default, other data sets get about the preset's steps", minimum=1
@@ -34,26 +31,18 @@ class TrainingOptions(Config):
     schedule: Literal["constant", "cosine"] = option(
         "constant", "learning rate after warm-up: constant, or cosine decay to 0 at the last epoch"
     )
-    clip_norm: float = option(
-        0.0, "clip the global gradient norm to this; 0 disables clipping", minimum=0
-    )
-    train_on: TrainOn = option(
-        "train", "the training images, or all but the test images, without validation"
-    )
+    clip_norm: float = option(0.0, "clip the global gradient norm to this; 0: none", minimum=0)
+    train_on: TrainOn = option("train", "images to train on: train, or all but the test images")
     augment: tuple[Augmentation, ...] = option(
         (), "random flips left-right, translations by up to an eighth of each side, or both"
     )
     seed: int = option(0, "seed for weights, batch order and noise", minimum=0, maximum=MAX_SEED)
     precision: Precision = option("float32", "dtype policy of the networks")
-    name: str | None = option(
-        None, "name of the run and of its published model (default: from model and data set)"
-    )
+    name: str | None = option(None, "name to publish under (default: from model and data set)")
     run_dir: Path | None = option(
         None, "run directory (default: runs/NAME-TIME; with --resume, the newest run)"
     )
-    start_from: Path | None = option(
-        None, "run, .keras file or published version whose weights the training starts with"
-    )
+    start_from: Path | None = option(None, "run, .keras file or version to take the weights from")
     resume: bool = option(False, "continue the run in --run-dir; a larger --epochs extends it")
     checkpoint_every: float = option(10.0, "minutes between checkpoints within an epoch", above=0)
     keep_every: int = option(

@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 import secrets
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,7 +22,7 @@ LOCK = ".lock"
 
 @contextlib.contextmanager
 def fresh_folder(root: Path, name: str) -> Iterator[Path]:
-    """A hidden temporary folder in `root`, from where one rename publishes it.
+    """A hidden temporary folder in `root`, from where one rename moves it into place.
 
     Removed on exit, together with any parent folder it created that is still empty.
 
@@ -55,7 +54,7 @@ def seal(folder: Path) -> None:
     folder.chmod(0o755)  # tempfile creates a private folder
 
 
-def publish(folder: Path, target: Path, overwrite: bool = False) -> None:
+def move_into_place(folder: Path, target: Path, overwrite: bool = False) -> None:
     """Flushes a folder to the disk and moves it to its place by one rename.
 
     Args:
@@ -68,23 +67,15 @@ def publish(folder: Path, target: Path, overwrite: bool = False) -> None:
     """
     seal(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
-    if overwrite and target.exists():
-        with fresh_folder(target.parent, target.name) as aside:
-            try:
-                target.rename(aside / target.name)
-                folder.rename(target)
-            finally:
-                if not target.exists():  # Ctrl-C came in between
-                    (aside / target.name).rename(target)
-        return
-    try:
-        folder.rename(target)
-    except OSError:
-        if target.exists():  # another process was faster
-            raise UsageError(
-                f"{target} exists already; remove it, or choose another name or folder"
-            ) from None
-        raise
+    with fresh_folder(target.parent, target.name) as aside:
+        if overwrite and target.exists():
+            target.rename(aside / target.name)
+        try:
+            folder.rename(target)
+        except OSError:
+            if target.exists():  # another process was faster
+                raise UsageError(f"{target} exists already; choose another place") from None
+            raise
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -138,34 +129,6 @@ def file_sha256(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def shared(folder: Path, leftovers: str) -> Iterator[None]:
-    """A context in which several processes write to a folder.
-
-    If no other process does, what killed ones left is removed. If the file system refuses the lock
-    that tells, as a network file system may, it stays.
-
-    Args:
-        folder: the folder; created where it is missing.
-        leftovers: pattern of the temporary folders that are created within the context.
-
-    Raises:
-        OSError: the folder is not writable.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / LOCK, os.O_RDONLY | os.O_CREAT, 0o644)
-    try:
-        with contextlib.suppress(OSError):  # others write to it
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for path in folder.glob(leftovers):
-                shutil.rmtree(path, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
 def locked(folder: Path, title: str, remedy: str) -> Iterator[None]:
     """A context in which the folder belongs to this process alone.
 
@@ -188,7 +151,5 @@ def locked(folder: Path, title: str, remedy: str) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UsageError(
-                f"{title} is in use by another process; wait for its end, or {remedy}"
-            ) from None
+            raise UsageError(f"{title} is in use by another process; wait, or {remedy}") from None
         yield

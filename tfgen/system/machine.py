@@ -19,7 +19,7 @@ INSTRUCTION_SETS = {
 }
 
 
-def describe() -> dict[str, Any]:
+def hardware_record() -> dict[str, Any]:
     """Processor, instruction set and number of cores; times compare only where all are the same."""
     processor = _read_cpuinfo("model name") or platform.machine()
     return {"processor": processor, "instruction_set": _instruction_set(), "cores": os.cpu_count()}
@@ -39,6 +39,11 @@ def _instruction_set() -> str:
     flags = _read_cpuinfo("flags").split()
     known = ["", *(name for name, flag in INSTRUCTION_SETS.items() if flag in flags)]
     return known[-1]
+
+
+def has_avx512() -> bool:
+    """Whether oneDNN may use AVX-512."""
+    return _instruction_set() not in ("", "AVX2")
 
 
 def _read_cpuinfo(key: str) -> str:

@@ -40,40 +40,50 @@ def hold_back_stderr() -> Iterator[None]:
 
 
 # The signals since the outermost `interruptible` context was entered.
-_interrupts: list[int] = []
+_signals: list[int] = []
+# The handlers that a context replaces: those of a caller's own or of an outer context stay.
+_USUAL = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+
+
+class Interrupted(KeyboardInterrupt):
+    """The end by a signal, whose number is `signum`."""
+
+    def __init__(self, signum: int):
+        super().__init__()
+        self.signum = signum
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """A context that Ctrl-C ends with a `KeyboardInterrupt`, whatever the code in it does.
+    """A context that Ctrl-C and SIGTERM end with `Interrupted`, whatever the code in it does.
 
     While TensorFlow is imported, C++ code turns the exception into an `ImportError`, and callbacks
-    drop it.
+    drop it. SIGTERM by itself would end the process without removing temporary files.
     """
     import threading  # not needed by --help
 
-    is_main = threading.current_thread() is threading.main_thread()
-    # Only the main thread may set handlers. A caller's own one, or that of an outer context, stays.
-    is_outer = is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if is_outer:
-        signal.signal(signal.SIGINT, _interrupt)
+    is_main = threading.current_thread() is threading.main_thread()  # others may set no handlers
+    replaced = {s: usual for s, usual in _USUAL.items() if is_main and signal.getsignal(s) == usual}
+    for signum in replaced:
+        signal.signal(signum, _interrupt)
     try:
         yield
     except InterruptedRunError:  # it says what the signal has left
-        _interrupts.clear()
+        _signals.clear()
         raise
     finally:
-        is_interrupted = bool(_interrupts)
-        if is_outer:
-            _interrupts.clear()
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        if is_interrupted:
-            raise KeyboardInterrupt from None
+        last = _signals[-1] if _signals else None
+        if replaced:
+            _signals.clear()
+        for signum, usual in replaced.items():
+            signal.signal(signum, usual)
+        if last is not None:
+            raise Interrupted(last) from None
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    _interrupts.append(signum)
-    raise KeyboardInterrupt
+    _signals.append(signum)
+    raise Interrupted(signum)
 
 
 def import_quietly(*names: str) -> list[ModuleType]:

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 import tfgen
 from tfgen.errors import UsageError
+from tfgen.models.export import in_float32
 from tfgen.models.generative import SAMPLE_DISTANCE, GenerativeModel
 from tfgen.publishing import export
 from tfgen.random import image_seeds
@@ -370,7 +371,7 @@ def a_published_version_equals_its_model(make: Make, images: np.ndarray, folder:
     model = make(dtype="mixed_bfloat16")
     path = export.publish(model, folder, "small", run={"family": "small"}, weights="last")
     assert path == folder / "small" / "2"
-    version, plain = tfgen.load(path), export.in_float32(model)
+    version, plain = tfgen.load(path), in_float32(model)
     assert version.num_classes == model.num_classes
     _assert_close(version.sample(n=4, seed=1), plain.sample(n=4, seed=1))
     assert next(iter(plain.signatures())) == "sample"

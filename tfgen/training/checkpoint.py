@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 
 from tfgen.errors import UsageError, WorkError
-from tfgen.system.atomic import file_sha256, fresh_folder, publish
-from tfgen.system.terminal import count_noun, format_value
+from tfgen.system import machine
+from tfgen.system.atomic import file_sha256, fresh_folder, move_into_place
+from tfgen.system.terminal import count_noun, format_bytes, format_value
 from tfgen.training.folder import RunFolder
 
 # How many checkpoints of a kind are kept; of other kinds, all.
@@ -62,6 +63,23 @@ def read_arrays(model: Any, groups: Collection[str]) -> dict[str, np.ndarray]:
     """The current values of `collect_variables`."""
     variables = collect_variables(model, groups)
     return {name: np.asarray(variable.numpy()) for name, variable in variables.items()}
+
+
+def size(model: Any) -> int:
+    """Bytes of a checkpoint of a compiled model after an epoch."""
+    return sum(array.nbytes for array in read_arrays(model, ("weights", "optimizers")).values())
+
+
+def space_warnings(model: Any, path: Path) -> list[str]:
+    """A line if the disk of a run directory has no space for the checkpoints; else none."""
+    # Two are kept while the next one is written.
+    needed, free = 3 * size(model), machine.free_disk_bytes(path)
+    if needed <= free:
+        return []
+    return [
+        f"warning: the checkpoints need {format_bytes(needed)}, and {format_bytes(free)} are free "
+        f"for {path}; choose a folder on another disk with --run-dir"
+    ]
 
 
 @dataclass(frozen=True)
@@ -132,7 +150,7 @@ def save(
         hashes = {part: file_sha256(temporary / part) for part in (_ARRAYS, _STATE)}
         (temporary / _MANIFEST).write_text(json.dumps(hashes, indent=1))
         # One that is there may be the damaged one that the run could not resume from.
-        publish(temporary, target, overwrite=True)
+        move_into_place(temporary, target, overwrite=True)
     if kind in _KEPT:
         folders = newest_first(folder, kind)
         place = folders.index(target)
@@ -175,10 +193,7 @@ def read_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         except WorkError as error:
             problems.append(str(error))
     if problems:
-        raise WorkError(
-            f"no checkpoint in {folder} is sound; nothing was changed; {problems[0]}; "
-            "train again in another run directory"
-        )
+        raise WorkError(f"no checkpoint in {folder} is sound; nothing was changed; {problems[0]}")
     return None, problems
 
 
@@ -189,22 +204,10 @@ def read_best(folder: Path) -> Checkpoint | None:
         WorkError: it is damaged.
     """
     folders = newest_first(folder, "best")
-    return read(folders[0], "best") if folders else None
-
-
-def recover_best(folder: Path) -> tuple[Checkpoint | None, str]:
-    """The best checkpoint and no text; or None and what is wrong with it, moved out of the folder.
-
-    See `read_best`.
-    """
     try:
-        return read_best(folder), ""
+        return read(folders[0], "best") if folders else None
     except WorkError as error:
-        path = newest_first(folder, "best")[0]
-        aside = folder.parent / f"damaged-{path.name}"
-        shutil.rmtree(aside, ignore_errors=True)  # damaged earlier
-        path.rename(aside)
-        return None, f"{error}; it is set aside as {aside}"
+        raise WorkError(f"{error}; if you remove it, the last weights are used") from error
 
 
 def check_choice(choice: str) -> None:
@@ -231,12 +234,8 @@ def read_weights(run: Path, choice: str) -> Checkpoint | None:
     """
     check_choice(choice)
     folder = RunFolder(run).checkpoints
-    try:
-        if choice == "best" and (best := read_best(folder)) is not None:
-            return best
-    except WorkError as error:
-        advice = f"tfgen-export {run} --weights last publishes the last weights"
-        raise WorkError(f"{error}; {advice}") from error
+    if choice == "best" and (best := read_best(folder)) is not None:
+        return best
     if choice in ("best", "last"):
         return read_newest(folder)[0]
     folders = {}

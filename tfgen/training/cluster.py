@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfgen.errors import UsageError, WorkError, first_line, original_error
-from tfgen.system.signals import same_handlers
+from tfgen.system.signals import SIGNALS, same_handlers
 
 # Longest text that workers exchange.
 _LONGEST = 8192
@@ -97,13 +97,9 @@ def make_strategy(name: str) -> Any:
     with same_handlers() as is_main:
         if is_main:
             # Python's handlers do not run while TensorFlow waits for the other workers.
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            for signum in SIGNALS:
+                signal.signal(signum, signal.SIG_DFL)
         return tf.distribute.MultiWorkerMirroredStrategy()
-
-
-def scope(strategy: Any) -> contextlib.AbstractContextManager[Any]:
-    """The strategy's scope; for None a context that does nothing."""
-    return strategy.scope() if strategy is not None else contextlib.nullcontext()
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """The run directory: its name, its files, its lock, its log of metrics."""
 
 import contextlib
+import dataclasses
 import json
 import time
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Any
 
 from tfgen import registry
 from tfgen.errors import UsageError, WorkError
+from tfgen.settings.fields import flag_of
 from tfgen.settings.training import RESUMABLE, RunConfig, TrainingOptions
 from tfgen.system.atomic import LOCK, locked, write_bytes
 
@@ -61,24 +63,14 @@ class RunFolder:
             UsageError: it is not empty, is a file, or cannot be created.
         """
         if self.config.exists():
-            raise UsageError(
-                f"run directory {self.path} already holds a run; "
-                "pass --resume to continue it, or choose another --run-dir"
-            )
+            raise UsageError(f"run directory {self.path} holds a run; pass --resume to continue it")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(
-                f"run directory {self.path} cannot be used ({error.strerror}); choose another "
-                "--run-dir"
-            ) from error
-        if set(self.path.iterdir()) - {self.path / LOCK, *self.temporary_files()}:
+            text = f"run directory {self.path} cannot be used ({error.strerror}); choose another"
+            raise UsageError(text) from error
+        if set(self.path.iterdir()) - {self.path / LOCK}:
             raise UsageError(f"run directory {self.path} is not empty; choose another --run-dir")
-
-    def temporary_files(self) -> list[Path]:
-        """What a killed process was writing in place of the JSON files."""
-        files = self.config, self.metrics, self.evaluation
-        return [path for file in files for path in self.path.glob(f".{file.name}-*")]
 
     def locked(self) -> contextlib.AbstractContextManager[None]:
         """A context in which the run belongs to this process alone.
@@ -94,12 +86,8 @@ class RunFolder:
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl; a damaged one, or one that a kill cut short, is left out."""
-        return [row for row in self._rows() if row is not None]
-
-    def _rows(self) -> list[dict[str, Any] | None]:
-        """The lines of metrics.jsonl; None for a damaged one."""
         lines = self.metrics.read_bytes().splitlines() if self.metrics.exists() else []
-        return [_read_row(line) for line in lines]
+        return [row for row in map(_read_row, lines) if row is not None]
 
     def read_cost(self) -> dict[str, Any]:
         """Cost of the training, from its log: epochs, time, memory, machine.
@@ -145,16 +133,11 @@ class RunFolder:
         except (ValueError, KeyError, TypeError) as error:
             raise WorkError(f"{self.evaluation} is damaged: {error}; remove it") from error
 
-    def truncate_metrics(self, epochs: int) -> int:
-        """Remove damaged lines and those after that epoch; return the number of damaged ones.
-
-        The run writes the lines of later epochs again.
-        """
-        rows = self._rows()
-        lines = [json.dumps(row) + "\n" for row in rows if row and row["epoch"] <= epochs]
-        if len(lines) < len(rows):
+    def truncate_metrics(self, epochs: int) -> None:
+        """Remove damaged lines and those after that epoch, which the run writes again."""
+        lines = [json.dumps(row) + "\n" for row in self.read_metrics() if row["epoch"] <= epochs]
+        if self.metrics.exists():
             write_bytes(self.metrics, "".join(lines).encode())
-        return rows.count(None)
 
     def append_metrics(self, row: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl."""
@@ -195,9 +178,7 @@ def newest_run(family: str) -> Path:
     runs = [RunFolder(path.parent) for path in RUNS.glob("*/config.json")]
     runs = [run for run in runs if run.read_config()["family"] == family]
     if not runs:
-        raise UsageError(
-            f"there is no run of {family} in {RUNS} to resume; name its directory with --run-dir"
-        )
+        raise UsageError(f"{RUNS} has no run of {family} to resume; name it with --run-dir")
     return max(runs, key=lambda run: run.config.stat().st_mtime).path
 
 
@@ -229,13 +210,14 @@ def check_resumable(saved: RunConfig, asked: RunConfig) -> None:
     """
     if saved.family != asked.family:
         raise UsageError(
-            f"{asked.options.run_dir} is a run of {saved.family}, not of {asked.family}; pass the "
-            f"model {saved.family}, or leave out --run-dir"
+            f"{asked.options.run_dir} is a run of {saved.family}, not of {asked.family}"
         )
-    before, after = (config.model.to_json() | config.options.to_json() for config in (saved, asked))
-    for name, value in before.items():
-        if name not in RESUMABLE and after[name] != value:
-            raise UsageError(
-                f"the run was started with --{name.replace('_', '-')} {value}, not "
-                f"{after[name]}; leave the flag out to resume"
-            )
+    for before, after in ((saved.model, asked.model), (saved.options, asked.options)):
+        old, new = before.to_json(), after.to_json()
+        for field in dataclasses.fields(before):
+            name = field.name
+            if name not in RESUMABLE and new[name] != old[name]:
+                raise UsageError(
+                    f"the run was started with {flag_of(field)} {old[name]}, not {new[name]}; "
+                    "leave the flag out to resume"
+                )

@@ -1,5 +1,6 @@
 """What a run will train: its configuration and the compiled model."""
 
+import contextlib
 import dataclasses
 import math
 from typing import Any
@@ -16,7 +17,7 @@ from tfgen.nn.optimizers import Schedule
 from tfgen.settings.model import images_at_once
 from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.system.terminal import count_noun
-from tfgen.training.cluster import make_strategy, scope
+from tfgen.training.cluster import make_strategy
 
 # Keras calls into Python once in this many steps; more gains nothing at the length of these steps.
 STEPS_PER_EXECUTION = 16
@@ -149,7 +150,7 @@ def compiled_model(config: RunConfig, strategy: Any, steps: int) -> ImageModel:
         cosine_steps=options.epochs * steps if options.schedule == "cosine" else None,
         clip_norm=options.clip_norm,
     )
-    with scope(strategy):
+    with contextlib.nullcontext() if strategy is None else strategy.scope():
         model: ImageModel = registry.build_model(config)
         model.compile(
             **model.default_optimizers(options.learning_rate, schedule),

@@ -26,11 +26,11 @@ from tfgen.system import machine
 from tfgen.system.signals import InterruptRequest
 from tfgen.system.status import status
 from tfgen.system.terminal import count_noun, format_value, print_line
-from tfgen.training import checkpoint, cluster, cost, plan
+from tfgen.training import checkpoint, cluster, plan
 from tfgen.training.folder import RunFolder, run_name, run_path
 from tfgen.training.reports import Reports
 
-# Fewest epochs without a better validation that are told.
+# Least epochs without improvement before a plateau is reported.
 _LEAST_PLATEAU = 10
 
 
@@ -109,13 +109,11 @@ class Run:
             self.folder = RunFolder(Path(path))
         self.trained_on = self.dataset.training_split(self.options.train_on)
         steps = plan.epoch_steps(self.options, self.dataset)
-        if self.task.is_chief:
-            with status("estimating memory and disk space"):
-                warnings = cost.check(self.config, self.dataset)
-            for text in warnings:
-                print_line(console, text)
         with status("building the model"):
             self.model = plan.compiled_model(self.config, strategy, steps)
+        if self.task.is_chief:
+            for text in checkpoint.space_warnings(self.model, self.folder.path):
+                print_line(console, text)
         data = self.dataset
         self.held_out = self._labelled(data.validation if self.options.is_validated else data.test)
         self.position = Position(0, 0, steps)
@@ -140,8 +138,6 @@ class Run:
     def started(self) -> Iterator[None]:
         """A context that locks the run directory and turns a signal into a request to end.
 
-        A finished run stays as it is on the disk, without what is damaged.
-
         Raises:
             UsageError: the directory holds another run or is in use, or the data set has changed.
             WorkError: no checkpoint is sound.
@@ -153,8 +149,6 @@ class Run:
                 stack.enter_context(self.folder.locked())
                 for path in self.folder.checkpoints.glob(f".{checkpoint.TEMPORARY}-*"):
                     shutil.rmtree(path, ignore_errors=True)  # a killed process was writing it
-                for path in self.folder.temporary_files():
-                    path.unlink()
             stack.enter_context(self._interrupt)
             if self.task.is_chief:
                 if self.options.resume:
@@ -163,9 +157,7 @@ class Run:
                     self._write_config()
                     # It is an evaluation of weights that the training will change.
                     self.folder.evaluation.unlink(missing_ok=True)
-                if damaged := self.folder.truncate_metrics(self.position.epoch):
-                    lines = count_noun(damaged, "damaged line")
-                    print_line(self.console, f"{lines} left out of {self.folder.metrics}")
+                self.folder.truncate_metrics(self.position.epoch)
             if self.task.count > 1:
                 cluster.check_shared(self._strategy, self.folder.path)
                 name = None if self._restored is None else self._restored.path.name
@@ -188,11 +180,7 @@ class Run:
             print_line(self.console, f"{problem}; the checkpoint before it is used")
         if restored is not None:
             self._restore(restored)
-        best, problem = checkpoint.recover_best(self.folder.checkpoints)
-        if problem:
-            text = "the best of the epochs to come takes its place, or else the last weights"
-            print_line(self.console, f"{problem}; {text}")
-        if best is not None:
+        if (best := checkpoint.read_best(self.folder.checkpoints)) is not None:
             self._best, self._best_epoch = best.state["value"], best.state["epoch"]
 
     def _restore(self, restored: checkpoint.Checkpoint) -> None:
@@ -204,11 +192,11 @@ class Run:
             "started": datetime.now().astimezone().isoformat(timespec="seconds"),
             "command": ["tfgen-train", *sys.argv[1:]],
             "versions": machine.package_versions(),
-            "machine": machine.describe(),
+            "machine": machine.hardware_record(),
             "workers": self.task.count,
         }
         if not self.options.resume:
-            data = {"data": {**self.dataset.describe(), "images": len(self.trained_on)}}
+            data = {"data": {**self.dataset.to_json(), "images": len(self.trained_on)}}
             self.folder.write_config({**self.config.to_json(), **self._notes, **data, **start})
             return
         saved = self.folder.read_config()

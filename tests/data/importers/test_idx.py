@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.told import fails
+from tests.errors import refuses
 from tfgen.data.importers.idx import import_idx, read_idx
 
 UINT8, INT16, INT32 = 0x08, 0x0B, 0x0C
@@ -52,7 +52,7 @@ def test_content_not_name_decides_whether_it_is_gzipped(tmp_path, pack):
 def test_damaged_files_are_named(tmp_path, content):
     path = tmp_path / "IMAGES"
     path.write_bytes(content)
-    fails(lambda: read_idx(path), str(path))
+    refuses(lambda: read_idx(path), str(path))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_folders_that_do_not_fit_together_are_refused(tmp_path):
         ]
     ):
         folder = write(tmp_path / str(number), **files)
-        fails(lambda folder=folder: import_idx(folder), str(folder))
+        refuses(lambda folder=folder: import_idx(folder), str(folder))
 
 
 def test_prefix_chooses_one_of_several_data_sets(tmp_path):
@@ -109,5 +109,5 @@ def test_prefix_chooses_one_of_several_data_sets(tmp_path):
         tmp_path, a_train_images_idx3_ubyte=idx(IMAGES), b_train_images_idx3_ubyte=idx(IMAGES[:1])
     )
     assert len(import_idx(tmp_path, "b")["train"]) == 1
-    fails(lambda: import_idx(tmp_path, "c"), "a, b")
-    fails(lambda: import_idx(tmp_path), "a, b")
+    refuses(lambda: import_idx(tmp_path, "c"), "a, b")
+    refuses(lambda: import_idx(tmp_path), "a, b")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests import told
+from tests.errors import refuses
 from tfgen.data.importers.images import ImageFolder, import_images
 
 
@@ -78,7 +78,7 @@ def test_a_class_that_has_only_broken_pictures_is_an_error(tmp_path):
     path.write_bytes(path.read_bytes()[:-30])
     imported = import_images(tmp_path)
     assert imported.class_names == ["a", "b"]
-    told.fails(lambda: read(imported), "all pictures of the class 'b' are broken")
+    refuses(lambda: read(imported), "all pictures of the class 'b' are broken")
 
 
 @pytest.mark.parametrize(
@@ -101,4 +101,4 @@ def test_unclear_layouts_are_refused(tmp_path, paths):
         folder.mkdir()
     for path in paths or []:
         save(folder / path)
-    told.fails(lambda: import_images(folder))
+    refuses(lambda: import_images(folder))

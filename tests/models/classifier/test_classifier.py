@@ -9,7 +9,7 @@ import pytest
 import tfgen
 from tests import commands
 from tests.conftest import SIDE
-from tests.told import fails
+from tests.errors import refuses
 from tfgen import Classifier
 from tfgen.publishing import export
 
@@ -39,7 +39,7 @@ def test_it_needs_labels_and_two_classes(images: np.ndarray) -> None:
     model.compile()
     with pytest.raises(ValueError, match=r"needs labels: pass \(images, labels\)"):
         model.fit(images, batch_size=16, verbose=0)
-    fails(lambda: classifier(num_classes=1), "num_classes = 1 is too small")
+    refuses(lambda: classifier(num_classes=1), "num_classes = 1 is too small")
 
 
 def test_its_export_gives_features_and_logits(

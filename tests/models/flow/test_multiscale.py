@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tests.told import fails
+from tests.errors import refuses
 from tfgen import Flow, FlowConfig, image_seeds
 from tfgen.bijectors import Squeeze
 from tfgen.models.export import trace
@@ -130,7 +130,7 @@ def test_odd_sides_are_refused_with_what_to_do() -> None:
     advice = "import them with even sides, for example with tfgen-data images --size 32"
     for name, shape in (("mlp", (36, 37, 1)), ("multiscale", (36, 37, 1)), ("images", (37, 36, 1))):
         config = FAMILY.preset(name).model
-        fails(lambda: Flow(config, image_shape=shape), "37", advice)  # noqa: B023
+        refuses(lambda: Flow(config, image_shape=shape), "37", advice)  # noqa: B023
     # The dense flow has no use for an even height.
     Flow(couplings=2, hidden=(4,), image_shape=(3, 4, 1))
 

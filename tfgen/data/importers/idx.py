@@ -54,9 +54,7 @@ def import_idx(source: str | Path, prefix: str | None = None) -> dict[str, Split
     labels = {split: _read_labels(path) for split, path in files["labels"].items()}
     if not {"train", *labels} <= images.keys():
         missing = " or ".join(sorted({"train", *labels} - images.keys()))
-        raise UsageError(
-            f"{source} has no {missing} images; expected a file like train-images-idx3-ubyte.gz"
-        )
+        raise UsageError(f"{source} has no {missing} images, such as train-images-idx3-ubyte")
     return {name: Split(images[name], labels.get(name)) for name in _SPLITS if name in images}
 
 

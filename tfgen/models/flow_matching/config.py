@@ -53,7 +53,7 @@ class FlowMatchingConfig(ModelConfig):
         """Refuses guidance by velocities that are not trained."""
         if self.guidance != 1 and (self.shortcuts or not self.label_dropout):
             reason = "shortcuts have none" if self.shortcuts else "it needs --label-dropout"
-            raise UsageError(f"--guidance {self.guidance:g} cannot be used: {reason}")
+            raise UsageError(f"--sampling-guidance {self.guidance:g} cannot be used: {reason}")
 
 
 _MLP = FlowMatchingConfig(architecture="dense", hidden=(1024, 1024, 1024))

@@ -7,8 +7,8 @@ import pytest
 from tfgen.errors import TfgenError, UsageError
 
 
-def fails(call: Callable[[], object], *parts: str, error: type[TfgenError] = UsageError) -> None:
-    """Asserts that the call raises that error, in one line that contains all those parts."""
+def refuses(call: Callable[[], object], *parts: str, error: type[TfgenError] = UsageError) -> None:
+    """Asserts that a call raises the error, in one line that contains all the parts."""
     with pytest.raises(error) as caught:
         call()
     message = str(caught.value)
