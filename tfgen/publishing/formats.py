@@ -5,7 +5,6 @@ neither converter has, as does any other signature with seeds.
 """
 
 import functools
-import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -85,15 +84,8 @@ def convert(sampler: ImageModel | Sampler, file_format: str, signature: str = DE
 
 
 def _blame(node: str, operation: str, why: str) -> str:
-    """Says which operation could not be converted, and what to do.
-
-    Args:
-        node: the operation's name in the graph, which begins with those of the functions around it.
-        operation: what TensorFlow calls the operation.
-        why: the converter's reason.
-    """
-    name = re.sub("^((Stateful)?PartitionedCall/)+", "", node.partition("@")[0])
-    return f"{operation} ({name}): {why}; compute it from other operations"
+    """Says which operation could not be converted, where in the graph, and what to do."""
+    return f"{operation} ({node}): {why}; compute it from other operations"
 
 
 def _unshare_functions(path: Path) -> None:
@@ -127,17 +119,7 @@ def _unshare_functions(path: Path) -> None:
 def _to_litert(folder: Path, signature: str) -> bytes:
     # Without further settings, only the operations are allowed that every LiteRT runtime has.
     converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), signature_keys=[signature])
-    try:
-        return converter.convert()
-    except Exception as error:
-        # Such as: loc(callsite(fused["Erf:", "Erf@__inference_decode"] at …)): 'tf.Erf' op is …
-        pattern = r"""loc\([^"]*"\w*:", "([^"]*)"[^']*'tf\.(\w+)' op ([^<]*)"""
-        if (match := re.search(pattern, str(error))) is None:
-            raise
-        node, operation, why = match.groups()
-        lacks = "neither a custom op nor a flex op" in why
-        why = "not in LiteRT, or not in this form" if lacks else f"it {why.strip()}"
-        raise ValueError(_blame(node, operation, why)) from error
+    return converter.convert()
 
 
 def _to_onnx(folder: Path, signature: str) -> bytes:
