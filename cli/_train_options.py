@@ -15,16 +15,8 @@ from tfgen.settings.fields import Config, option
 from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.training.folder import RunFolder, check_resumable, newest_run, saved_config
 
+from . import _flags
 from ._command import SAVED_MODELS
-from ._flags import (
-    Parser,
-    RayOptions,
-    add_flags,
-    align_columns,
-    destination,
-    flag_values,
-    read_flags,
-)
 
 PROG = "tfgen-train"
 _TABLE_NOTE = (
@@ -57,7 +49,7 @@ class Request(NamedTuple):
     config: RunConfig
     publishing: PublishOptions
     plan: PlanOptions
-    cluster: RayOptions
+    cluster: _flags.RayOptions
 
 
 HELP = {"-h", "--help"}
@@ -88,37 +80,39 @@ def parse(argv: list[str]) -> Request:
     if first.resume:
         path = first.run_dir or newest_run(entry.name)
         saved = saved_config(path)
-        defaults = flag_values(saved.model) | vars(saved.options)
+        defaults = _flags.flag_values(saved.model) | vars(saved.options)
         defaults |= {"run_dir": path, "resume": False}
         publishing = RunFolder(path).read_config().get("publishing", {})
         defaults |= vars(PublishOptions.from_json(publishing))
     else:
         name = entry.preset_for(first.dataset) if first.preset is None else first.preset
         preset = entry.preset(name)
-        defaults = flag_values(preset.model) | preset.training()
+        defaults = _flags.flag_values(preset.model) | preset.training()
         defaults |= {"preset": name, "dataset": preset.dataset}
     if (saved.options if saved else first).train_on == "all":
         defaults["weights"] = "last"
     flags = vars(_parser(entry, defaults).parse(argv))
     if saved is not None:
-        flags = flag_values(saved.model) | flags  # what comes from the data is no flag
+        flags = _flags.flag_values(saved.model) | flags  # what comes from the data is no flag
     namespace = argparse.Namespace(**flags)
-    model, options = (read_flags(namespace, kind) for kind in (entry.config, TrainingOptions))
+    model, options = (
+        _flags.read_flags(namespace, kind) for kind in (entry.config, TrainingOptions)
+    )
     model.check_options()
     unset = tuple(name for name in _EPOCH_OPTIONS if not saved and getattr(first, name) is None)
     config = RunConfig(entry.name, model, options, preset_epochs=unset)
     if saved is not None:
         check_resumable(saved, config)
-    publishing = read_flags(namespace, PublishOptions)
+    publishing = _flags.read_flags(namespace, PublishOptions)
     if not options.is_validated and publishing.weights == "best":
         raise UsageError("--train-on all leaves no images to find --weights best; leave it out")
-    cluster = read_flags(namespace, RayOptions)
+    cluster = _flags.read_flags(namespace, _flags.RayOptions)
     if cluster.ray is not None:
         if first.strategy not in (None, "multiworker"):
             raise UsageError("--ray trains with --strategy multiworker; leave --strategy out")
         options = dataclasses.replace(options, strategy="multiworker")
         config = dataclasses.replace(config, options=options)
-    plan = read_flags(namespace, PlanOptions)
+    plan = _flags.read_flags(namespace, PlanOptions)
     is_new = saved is None and config.options.strategy != "multiworker"
     if plan.minutes is not None and (first.epochs is not None or not is_new):
         raise UsageError("--minutes is for a new run on one machine, without --epochs")
@@ -138,7 +132,7 @@ def _find_family(argv: Sequence[str]) -> registry.Family:
     return registry.family(name or _parser(None, _UNDECIDED).parse(list(argv)).model)
 
 
-def _parser(entry: registry.Family | None, defaults: Mapping[str, Any]) -> Parser:
+def _parser(entry: registry.Family | None, defaults: Mapping[str, Any]) -> _flags.Parser:
     """A parser for the flags of one family, or for the help of all families."""
     families = registry.families()
     names = ", ".join(family.name for family in families)
@@ -148,18 +142,18 @@ def _parser(entry: registry.Family | None, defaults: Mapping[str, Any]) -> Parse
         epilog = f"{PROG} MODEL --help shows the flags of that model."
     table = preset_table(families if entry is None else [entry])
     description = f"Train a model of images and publish it.\n\n{table}"
-    parser = Parser(PROG, description, help_of=command, epilog=epilog)
+    parser = _flags.Parser(PROG, description, help_of=command, epilog=epilog)
     parser.add_argument("model", metavar="MODEL", help=f"one of {names}")
-    add_flags(parser, PlanOptions)
+    _flags.add_flags(parser, PlanOptions)
     hidden = ("conditional",) if entry is not None and not entry.conditional else ()
     training = parser.add_argument_group("training")
-    add_flags(training, TrainingOptions, defaults, hidden)
-    add_flags(training, RayOptions)
-    add_flags(parser.add_argument_group("publishing"), PublishOptions, defaults)
+    _flags.add_flags(training, TrainingOptions, defaults, hidden)
+    _flags.add_flags(training, _flags.RayOptions)
+    _flags.add_flags(parser.add_argument_group("publishing"), PublishOptions, defaults)
     if entry is not None:
         check_names(entry, {*hidden, *(action.dest for action in parser._actions)})
         title = f"{entry.name} (defaults of preset {defaults['preset']})"
-        add_flags(parser.add_argument_group(title), entry.config, defaults)
+        _flags.add_flags(parser.add_argument_group(title), entry.config, defaults)
     return parser
 
 
@@ -173,7 +167,7 @@ def check_names(entry: registry.Family, reserved: Collection[str]) -> None:
     Raises:
         UsageError: it has one.
     """
-    fields = [f.name for f in dataclasses.fields(entry.config) if destination(f) in reserved]
+    fields = [f.name for f in dataclasses.fields(entry.config) if _flags.destination(f) in reserved]
     if fields:
         raise UsageError(
             f"model {entry.name!r} cannot be trained: {PROG} has flags of its own for "
@@ -188,8 +182,8 @@ def preset_table(families: Sequence[registry.Family]) -> str:
         for name, preset in family.presets.items():
             time = "" if preset.minutes is None else f"{preset.minutes:g} min"
             rows.append((name, time, preset.result, preset.summary))
-    heading, *lines = align_columns(rows, right=[1], indent=4)
-    titles = align_columns([(family.name, family.summary) for family in families])
+    heading, *lines = _flags.align_columns(rows, right=[1], indent=4)
+    titles = _flags.align_columns([(family.name, family.summary) for family in families])
     presets, blocks = iter(lines), [_TABLE_NOTE, heading]
     for family, title in zip(families, titles, strict=True):
         blocks.append("\n".join([title, *itertools.islice(presets, len(family.presets))]))

@@ -24,14 +24,7 @@ from tfgen.system.terminal import format_bytes
 from tfgen.training.checkpoint import WEIGHTS_HELP, check_choice
 from tfgen.training.folder import RunFolder, run_name, saved_config
 
-from ._command import (
-    SAVED_MODELS,
-    check_folder,
-    check_output,
-    command,
-    say_missing_best,
-    suggest_next,
-)
+from . import _command
 from ._flags import SamplingOptions, argument
 
 # The extension of each format that is one file, and the expression that runs it.
@@ -73,7 +66,7 @@ class ExportOptions(SamplingOptions):
         "hub: licence in the card, as the hub names it, such as cc-by-4.0 (default: that of a "
         "shipped model, or none)",
     )
-    to: Path = option(SAVED_MODELS, "folder of published models")
+    to: Path = option(_command.SAVED_MODELS, "folder of published models")
     name: str | None = option(None, "name to publish under (default: as tfgen-train)")
     weights: str = option("best", WEIGHTS_HELP)
     dry_run: bool = option(False, "print what would be published, and write nothing")
@@ -91,7 +84,7 @@ class ExportOptions(SamplingOptions):
             raise UsageError(f"--format {self.format} takes one RUN, not {len(self.runs)}")
 
 
-@command(
+@_command.command(
     "tfgen-export",
     ExportOptions,
     "Publish a run or a .keras file as the next version of its name, or write a published version "
@@ -142,7 +135,7 @@ def main(options: ExportOptions) -> None:
             evaluation=evaluation,
         )
     source = "" if weights is None else f" from {weights}"
-    print(f"published {version}{source}; {suggest_next(run['family'], version)}")
+    print(f"published {version}{source}; {_command.suggest_next(run['family'], version)}")
     if not (version / export.WARMUP).exists():
         print(
             "without warm-up requests: they need the extra [serving], pip install 'tfgen[serving]'"
@@ -158,7 +151,7 @@ def pack(options: ExportOptions) -> None:
     """
     version = find_version(options.runs[0], options)
     out = options.out or Path(f"{version.name}{versions.ARCHIVE}")
-    check_output(out, (versions.ARCHIVE,))
+    _command.check_output(out, (versions.ARCHIVE,))
     versions.write_archive(version, out)
     size = format_bytes(out.stat().st_size)
     print(f"wrote {out}, {size}; every command takes it in place of a name")
@@ -187,7 +180,7 @@ def write_folder(options: ExportOptions) -> None:
     """
     check_extra(options)
     out = options.out or Path(options.format)
-    check_folder(out)
+    _command.check_folder(out)
     chosen = [find_version(run, options) for run in options.runs]
     import_quietly("tfgen.publishing.sampler", "tfgen.publishing.formats", "tensorflow_datasets")
     from tfgen.serving import card, static
@@ -219,7 +212,7 @@ def open_model(path: Path, options: ExportOptions) -> tuple[Any, Any]:
             return opening.load(path, **options.sampling), None
         model, weights = opening.load_run(path, options.weights)
         model.set_sampling(**options.sampling)
-    say_missing_best(path, options.weights, weights.name)
+    _command.say_missing_best(path, options.weights, weights.name)
     return model, weights
 
 
@@ -243,7 +236,7 @@ def convert(options: ExportOptions, suffix: str, call: str) -> None:
     if artifact.kind == "run":
         name = run_name(saved_config(path))
     out = options.out or Path(f"{name}-decode{suffix}")
-    check_output(out, (suffix,))
+    _command.check_output(out, (suffix,))
     import_quietly("tensorflow_probability", "tfgen.publishing.opening", "tfgen.publishing.formats")
     from tfgen.publishing import formats
 

@@ -30,21 +30,10 @@ from tfgen.system.quiet import import_quietly, interruptible
 from tfgen.system.status import note, status
 from tfgen.system.terminal import count_noun, format_bytes, format_rate, progress
 
+from . import _samplers
 from ._command import check_folder, check_output, command
 from ._flags import RayOptions, align_columns, argument
 from ._images import ImageOptions, evaluate_files
-from ._samplers import (
-    NAME,
-    SamplerOptions,
-    class_names,
-    csv_bytes,
-    open_sampler,
-    pinned,
-    read_label,
-    show_progress,
-    write_grid,
-    write_npz,
-)
 
 # Above so many images, a folder has shards of this size instead of a PNG file per image.
 MAX_PICTURES, SHARD_SIZE = 50_000, 10_000
@@ -53,10 +42,10 @@ ANIMATIONS = (".gif", ".webp")
 
 
 @dataclass(frozen=True)
-class SampleOptions(SamplerOptions, RayOptions):
+class SampleOptions(_samplers.SamplerOptions, RayOptions):
     """The arguments that say what `tfgen-sample` draws and writes."""
 
-    name: str = argument(*NAME, default="")
+    name: str = argument(*_samplers.NAME, default="")
     list: bool = option(False, "list the published versions of NAME, or of all names, and exit")
     n: int = option(25, "number of images", minimum=1, maximum=2**31 - 1)
     seed: int = option(0, "seed of the request", minimum=0, maximum=MAX_SEED)
@@ -101,7 +90,7 @@ class SampleOptions(SamplerOptions, RayOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.name and not self.list:
-            raise UsageError(f"the argument {NAME[0]} is missing; see tfgen-sample --help")
+            raise UsageError(f"{_samplers.NAME[0]} is missing; see tfgen-sample --help")
         ways = ["shard_size", "between", "manifold", "interpolate" if self.interpolate else "seeds"]
         passed = [name for name in ways if getattr(self, name) is not None]
         if len(passed) > 1:
@@ -155,10 +144,10 @@ def main(options: SampleOptions) -> None:
         return
     if options.out:
         check_destination(options.out)
-    sampler = open_sampler(options)
+    sampler = _samplers.open_sampler(options)
     out = options.out or f"{sampler.name}-samples.png"
     arrays = draw(sampler, options)
-    write(out, arrays, options, class_names(sampler))
+    write(out, arrays, options, _samplers.class_names(sampler))
     print_training(sampler)
     print(f"{count_noun(len(arrays['images']), 'image')} of {sampler.title} in {out}")
 
@@ -204,14 +193,14 @@ def sample_shards(options: SampleOptions, shard_size: int) -> None:
         check_installed()
     if options.out:
         check_destination(options.out, is_for_shards=True)
-    sampler = open_sampler(options)
+    sampler = _samplers.open_sampler(options)
     out = options.out or f"{sampler.name}-samples/"
     check_destination(out, is_for_shards=True)
     request = sampling_job.shard_request(
         sampler,
         options.n,
         seed=options.seed,
-        label=None if options.label is None else read_label(options.label[0], sampler),
+        label=None if options.label is None else _samplers.read_label(options.label[0], sampler),
         temperature=options.temperature,
         shard_size=shard_size,
         batch_size=options.batch_size,
@@ -260,7 +249,7 @@ def write_on_cluster(job: SamplingJob, sampler: SignatureSampler, options: Sampl
     """Write the missing shards with the workers of a Ray cluster, which open the sampler."""
     from tfgen.system.ray_cluster import connected
 
-    opening = functools.partial(open_sampler, pinned(options, sampler))
+    opening = functools.partial(_samplers.open_sampler, _samplers.pinned(options, sampler))
     with connected(options.ray_address, options.ray or 0) as cluster, _bar(job) as advance:
         sampling_job.write_missing(cluster, job, opening, advance)
 
@@ -309,7 +298,7 @@ def draw(sampler: SignatureSampler, options: SampleOptions) -> Arrays:
     columns = options.columns or 1
     count = len(latents) // columns
     if options.label is not None:
-        classes = np.resize([read_label(text, sampler) for text in options.label], count)
+        classes = np.resize([_samplers.read_label(text, sampler) for text in options.label], count)
     labels = request_labels(count, sampler.num_classes, classes)
     if labels is not None:
         arrays["labels"] = labels = np.repeat(labels, columns)
@@ -377,7 +366,7 @@ def write(out: str, arrays: Arrays, options: SampleOptions, names: Sequence[str]
     if is_folder(out):
         write_folder(path, arrays)
     elif path.suffix == ".npz":
-        write_npz(path, arrays | {"images": byte_pixels(arrays["images"])})
+        _samplers.write_npz(path, arrays | {"images": byte_pixels(arrays["images"])})
     elif path.suffix in ANIMATIONS:
         write_bytes(path, figures.animation_bytes(arrays["images"], path.suffix[1:]))
     else:
@@ -396,12 +385,12 @@ def write_folder(path: Path, arrays: Arrays) -> None:
     columns |= {name[:-1]: arrays[name] for name in ("seeds", "labels") if name in arrays}
     parent = path.absolute().parent
     with fresh_folder(parent, path.name) as folder:
-        with show_progress(list(batches(len(images))), "writing the files") as parts:
+        with _samplers.show_progress(list(batches(len(images))), "writing the files") as parts:
             for part in parts:
                 for name, image in zip(columns["file"][part], images[part], strict=True):
                     png = figures.png_bytes(byte_pixels(image), least_side=0)
                     (folder / name).write_bytes(png)
-        (folder / SAMPLES_TABLE).write_bytes(csv_bytes(columns))
+        (folder / SAMPLES_TABLE).write_bytes(_samplers.csv_bytes(columns))
         folder.chmod(0o755)  # a temporary folder is private
         folder.rename(path)
 
@@ -439,7 +428,7 @@ def write_picture(path: Path, arrays: Arrays, options: SampleOptions, names: Seq
         by_class = [np.concatenate([images[of_image == k], grey])[:columns] for k in classes]
         images, title = np.concatenate(by_class), "samples by class"
         axes = (figures.class_axis(classes, names),)
-    write_grid(path, figures.image_grid(images, columns), title, *axes)
+    _samplers.write_grid(path, figures.image_grid(images, columns), title, *axes)
 
 
 if __name__ == "__main__":

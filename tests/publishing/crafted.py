@@ -100,12 +100,7 @@ def restore_in_signature(path: Path, victim: Path) -> None:
 
 HARMFUL: dict[str, Attack] = {
     craft.__name__: craft
-    for craft in (
-        save_in_branch,
-        save_in_object,
-        save_in_gradient,
-        restore_in_signature,
-    )
+    for craft in (save_in_branch, save_in_object, save_in_gradient, restore_in_signature)
 }
 
 

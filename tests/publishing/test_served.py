@@ -136,10 +136,7 @@ def test_a_new_version_does_not_mix_into_a_request(
         assert ServedSampler(transport(double, way), "vae", 2).number == 2
 
 
-BUSY = {
-    "rest": [429, 503],
-    "grpc": [grpc.StatusCode.RESOURCE_EXHAUSTED],
-}
+BUSY = {"rest": [429, 503], "grpc": [grpc.StatusCode.RESOURCE_EXHAUSTED]}
 WRONG = {"rest": 400, "grpc": grpc.StatusCode.INVALID_ARGUMENT}
 LATE = {"rest": 504, "grpc": grpc.StatusCode.DEADLINE_EXCEEDED}
 
