@@ -17,16 +17,7 @@ from typing import Any, NoReturn
 
 from tfgen import __version__, registry
 from tfgen.errors import UsageError
-from tfgen.settings.fields import (
-    Config,
-    choices_of,
-    entry_type,
-    field_types,
-    flag_of,
-    nearest,
-    option,
-    plain_type,
-)
+from tfgen.settings import fields as settings
 
 # Help is as wide as the terminal, but not wider than this: longer lines are hard to read.
 MAX_WIDTH = 100
@@ -169,7 +160,7 @@ class Parser(argparse.ArgumentParser):
         for word in words:
             name = word.partition("=")[0]
             if name.startswith(_DASHES) and name not in self._option_string_actions:
-                near = nearest(name, self._option_string_actions)
+                near = settings.nearest(name, self._option_string_actions)
                 advice = f"; did you mean {near}? " if near else "; "
                 if name in self._reasons:
                     advice = f": {self._reasons[name]}; "
@@ -218,11 +209,11 @@ def add_flags(
     for name in names:
         if "help" in fields[name].metadata and name not in without:
             default = (defaults or {}).get(destination(fields[name]), fields[name].default)
-            _add_flag(parser, fields[name], field_types(config)[name], default)
+            _add_flag(parser, fields[name], settings.field_types(config)[name], default)
 
 
 @dataclass(frozen=True)
-class SamplingOptions(Config):
+class SamplingOptions(settings.Config):
     """Base of the arguments of a command that takes the options of sampling of any family.
 
     Attributes:
@@ -233,17 +224,17 @@ class SamplingOptions(Config):
 
 
 @dataclass(frozen=True)
-class RayOptions(Config):
+class RayOptions(settings.Config):
     """The flags of a command that can work on a Ray cluster."""
 
-    ray: int | None = option(
+    ray: int | None = settings.option(
         None,
         "divide the work among N workers of a Ray cluster; without N, one for each GPU, or for "
         "each 4 CPU cores if there is no GPU; needs the extra [ray]",
         minimum=0,
         bare=0,
     )
-    ray_address: str | None = option(None, "address of a running Ray cluster, such as host:6379")
+    ray_address: str | None = settings.option(None, "address of a Ray cluster, such as host:6379")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -256,7 +247,7 @@ def add_sampling_flags(parser: Parser) -> None:
     title = "options of sampling, for a run (default: those of its training)"
     group = parser.add_argument_group(title)
     for config, field in _sampling_fields().values():
-        _add_flag(group, field, field_types(config)[field.name], None)
+        _add_flag(group, field, settings.field_types(config)[field.name], None)
 
 
 def _sampling_fields() -> dict[str, tuple[type, dataclasses.Field]]:
@@ -267,10 +258,10 @@ def _sampling_fields() -> dict[str, tuple[type, dataclasses.Field]]:
 
 def destination(field: dataclasses.Field) -> str:
     """The name of a flag's value in the parsed arguments, as argparse derives it from the flag."""
-    return flag_of(field).removeprefix("--").replace("-", "_")
+    return settings.flag_of(field).removeprefix("--").replace("-", "_")
 
 
-def flag_values(config: Config) -> dict[str, Any]:
+def flag_values(config: settings.Config) -> dict[str, Any]:
     """The values of a configuration by the `destination` of their flags."""
     fields = dataclasses.fields(config)
     return {destination(field): getattr(config, field.name) for field in fields}
@@ -279,8 +270,8 @@ def flag_values(config: Config) -> dict[str, Any]:
 def _add_flag(
     parser: argparse._ActionsContainer, field: dataclasses.Field, annotation: Any, default: Any
 ) -> None:
-    text, flag, dest = field.metadata["help"], flag_of(field), destination(field)
-    plain, _ = plain_type(annotation)
+    text, flag, dest = field.metadata["help"], settings.flag_of(field), destination(field)
+    plain, _ = settings.plain_type(annotation)
     if plain is bool:
         off = flag.replace("--", "--no-", 1)
         text += f" (turn off with {off})" if default is True else ""
@@ -288,8 +279,8 @@ def _add_flag(
         parser.add_argument(flag, action="store_true", help=_escape(text), **common)
         parser.add_argument(off, action="store_false", help=argparse.SUPPRESS, **common)
         return
-    kind, is_sequence = entry_type(plain)
-    choices = choices_of(field, plain)
+    kind, is_sequence = settings.entry_type(plain)
+    choices = settings.choices_of(field, plain)
     kinds = {int: "N", float: "X", Path: "PATH"}
     metavar = "{" + ",".join(choices) + "}" if choices else kinds.get(kind, field.name.upper())
     is_required, is_flag = default is dataclasses.MISSING, "metavar" not in field.metadata

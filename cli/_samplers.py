@@ -252,10 +252,8 @@ def write_pairs(
     columns = min(n, max(_MIN_COLUMNS, math.ceil(math.sqrt(2 * n))))
     blocks = math.ceil(n / columns)
     # Grey, like the empty cells of a grid's last row.
-    cells = np.full((blocks, 2, columns, *shape), 0.5, np.float32)
-    for row, part in enumerate((images, partners)):
-        for block in range(blocks):
-            line = part[block * columns : (block + 1) * columns]
-            cells[block, row, : len(line)] = line
+    grey = np.full((blocks * columns - n, *shape), 0.5, np.float32)
+    rows = [np.concatenate([part, grey]) for part in (images, partners)]
+    cells = np.stack([row.reshape(blocks, columns, *shape) for row in rows], axis=1)
     grid = figures.image_grid(cells.reshape(-1, *shape), columns)
     write_grid(path, grid, title, figures.GridAxis("", ("image", partner) * blocks))

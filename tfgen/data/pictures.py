@@ -78,6 +78,11 @@ class Fitting:
         if len(color) != 3:
             raise UsageError(f"{self.background!r} is no opaque colour, such as white or #808080")
 
+    @property
+    def mode(self) -> str:
+        """Pillow's mode of the pictures."""
+        return "L" if self.channels == 1 else "RGB"
+
 
 @dataclass(frozen=True)
 class Collection:
@@ -289,7 +294,7 @@ def _read(path: Path, fitting: Fitting) -> _Part:
     images, labels = _read_npz(path)
     resized = 0 if images.shape[1:3] == fitting.size else len(images)
     if len(images) and images.shape[1:] != (*fitting.size, fitting.channels):
-        pictures = (to_picture(image).convert(_mode(fitting.channels)) for image in images)
+        pictures = (to_picture(image).convert(fitting.mode) for image in images)
         images = np.stack([to_array(fit_picture(picture, fitting)) for picture in pictures])
     return _Part(images, labels, resized)
 
@@ -328,21 +333,12 @@ def open_picture(path: Path, fitting: Fitting) -> Image.Image:
         image.load()
         with contextlib.suppress(Exception):  # broken EXIF has no orientation
             ImageOps.exif_transpose(image, in_place=True)
-        return _flatten(image, fitting.background, fitting.channels)
-
-
-def _flatten(image: Image.Image, background: str, channels: int | None) -> Image.Image:
-    """A picture of any mode as L or RGB, over the background where it is transparent."""
     if image.mode[0] in "IF":
         image = _reduce_depth(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
-    return image.convert(_mode(channels))
-
-
-def _mode(channels: int | None) -> str:
-    return "L" if channels == 1 else "RGB"
+        image = Image.alpha_composite(Image.new("RGBA", image.size, fitting.background), image)
+    return image.convert(fitting.mode)
 
 
 def _reduce_depth(image: Image.Image) -> Image.Image:

@@ -19,11 +19,11 @@ from rich.console import Console
 from tfgen.data import Dataset, Split
 from tfgen.errors import UsageError
 from tfgen.evaluation.coverage import nearest
-from tfgen.evaluation.distances import mean
+from tfgen.evaluation.distances import Estimate, mean
 from tfgen.evaluation.features import Extractor
 from tfgen.evaluation.job import DEFAULT_N, EvaluationRequest, phase
 from tfgen.evaluation.likelihood import active_units, bits_per_dim, dequantized_log_prob
-from tfgen.evaluation.metrics import sample_metrics
+from tfgen.evaluation.metrics import by_key, sample_metrics
 from tfgen.evaluation.modes import captured_modes, expected_modes
 from tfgen.evaluation.reading import FORMAT, UNDECIDING_OPTIONS
 from tfgen.evaluation.sources import LatentDensity, LogDensity, SampleSource, ShardSummary
@@ -265,9 +265,7 @@ def _floor(job: Job) -> tuple[str, np.ndarray]:
         images: np.ndarray = getattr(job.dataset, name).images
         if len(images) >= job.n:
             return name, images[: job.n]
-    raise UsageError(
-        f"n = {job.n} is too large; there are only {len(images)} training images to compare with"
-    )
+    raise UsageError(f"n = {job.n} is too large; there are {len(images)} training images")
 
 
 def _count_modes(job: Job, extractor: Extractor) -> dict[str, Any]:
@@ -366,17 +364,10 @@ def _bounds(job: Job, density: LatentDensity, inputs: Callable[[slice], Inputs])
     nll = mean(-job.per_image("likelihood", log_prob, _FEW, importance_samples=samples))
     result: dict[str, Any] = {"events": density.events, "importance_samples": samples}
     if density.is_of_bytes:
-        bits = [bits_per_dim(-nats, math.prod(shape)) for nats in nll]
-        result |= {"bits_per_dim": bits[0], "bits_per_dim_error": bits[1]}
-    return {
-        **result,
-        "negative_elbo": negative_elbo.value,
-        "negative_elbo_error": negative_elbo.error,
-        "nll": nll.value,
-        "nll_error": nll.error,
-        "active_units": active_units(means),
-        "latents": density.latent_dim,
-    }
+        bits = Estimate(*(bits_per_dim(-nats, math.prod(shape)) for nats in nll))
+        result |= by_key("bits_per_dim", bits)
+    result |= by_key("negative_elbo", negative_elbo) | by_key("nll", nll)
+    return result | {"active_units": active_units(means), "latents": density.latent_dim}
 
 
 def _log_density(
@@ -405,7 +396,5 @@ def _log_density(
         if density.is_of_bytes:
             values["bits_per_dim"] = bits_per_dim(nats, math.prod(shape))
         for name, of_images in values.items():
-            estimate = mean(of_images)
-            key = f"{name}{suffix}"
-            result |= {key: estimate.value, f"{key}_error": estimate.error}
+            result |= by_key(f"{name}{suffix}", mean(of_images))
     return result

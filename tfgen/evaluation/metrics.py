@@ -138,13 +138,14 @@ def sample_metrics(
         if metric.estimate is not None and metric.key not in metrics:
             with contextlib.suppress(UsageError):  # too few images
                 estimate = metric.estimate(samples.features, reference.features)
-                metrics |= _by_key(metric.key, estimate)
+                metrics |= by_key(metric.key, estimate)
     if samples.classes is not None and len(samples.classes) >= num_modes:
         metrics |= class_metrics(captured_modes(samples.classes, num_modes))
     return metrics
 
 
-def _by_key(key: str, estimate: float | Estimate | Coverage) -> dict[str, float]:
+def by_key(key: str, estimate: float | Estimate | Coverage) -> dict[str, float]:
+    """An estimate for JSON: its value and its error if it has one, or several metrics."""
     if isinstance(estimate, Estimate):
         return {key: estimate.value, f"{key}_error": estimate.error}
     return estimate._asdict() if isinstance(estimate, Coverage) else {key: float(estimate)}

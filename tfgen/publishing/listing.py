@@ -19,10 +19,8 @@ _LIKELIHOODS = {
     "nll": "NLL {:.2f} nats",
 }
 # Of the rows.
-HEADINGS = (
-    *("name", "version", "epochs", "published", "size", "FID", "n", "likelihood"),
-    "preset and settings",
-)
+HEADINGS = ("name", "version", "epochs", "published", "size", "FID", "n", "likelihood")
+HEADINGS += ("preset and settings",)
 
 
 def rows(saved_models: Path, name: str | None = None) -> Iterator[tuple[str, ...]]:

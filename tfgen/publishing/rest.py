@@ -72,7 +72,7 @@ class Rest(Transport):
             wait = (min(self.timeout, _CONNECT), self.timeout)
             response = self._session.request(method, self.address + path, data=body, timeout=wait)
         except requests.RequestException as error:
-            if _is_late(error):
+            if "Read timed out" in str(error):  # before the answer, or within it
                 raise self.late_answer() from error
             text = f"no server answers at {self.address} ({_reason(error)}); is its REST port 8501?"
             raise ConnectionError(text) from error
@@ -99,15 +99,6 @@ class Rest(Transport):
 def _model_path(name: str, version: int | None) -> str:
     """The path of a model or of one of its versions."""
     return f"/v1/models/{name}" + (f"/versions/{version}" if version is not None else "")
-
-
-def _is_late(error: BaseException) -> bool:
-    """Whether a request failed because its answer did not come in time."""
-    from requests import ReadTimeout
-    from urllib3.exceptions import ReadTimeoutError
-
-    stalled = error.args and isinstance(error.args[0], ReadTimeoutError)
-    return bool(stalled) or isinstance(error, ReadTimeout)
 
 
 def _reason(error: BaseException) -> str:
