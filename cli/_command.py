@@ -115,9 +115,8 @@ def run_command(
         if os.environ.get("TFGEN_TRACEBACK"):
             raise
         text = " ".join(str(cause).split()) or "no message"
-        return _report(
-            prog, f"{type(cause).__name__}: {text[:300]} (TFGEN_TRACEBACK=1 shows where)", 1
-        )
+        text = f"{type(cause).__name__}: {text[:300]} (TFGEN_TRACEBACK=1 shows where)"
+        return _report(prog, text, 1)
 
 
 def _report(prog: str, message: str, status: int, kind: str = "error: ") -> int:

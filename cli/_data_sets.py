@@ -43,8 +43,6 @@ def open_data_set(options: DataSetOptions, training: Mapping[str, Any], title: s
         raise UsageError(text)
     dataset = load(name, folder and Path(folder))
     if training.get("data", {}).get("fingerprint") not in (None, dataset.fingerprint):
-        raise UsageError(
-            f"data set {name} is not the one that {title} was trained on; pass the folder of that "
-            f"one with --data-dir, or pass --dataset {name} to use this one"
-        )
+        text = f"{title} was trained on another data set {name}; pass its folder: --data-dir, or"
+        raise UsageError(f"{text} --dataset {name} to use this one")
     return dataset

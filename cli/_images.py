@@ -102,9 +102,8 @@ def evaluate_files(
     from tfgen.data.pictures import Fitting, read_images
 
     if not sampler.has_signature(signature):
-        raise UsageError(
-            f"{sampler.title} has no {_MEANINGS[signature]}; pass a model that offers {signature}"
-        )
+        text = f"{sampler.title} has no {_MEANINGS[signature]}"
+        raise UsageError(f"{text}; pass a model that offers {signature}")
     height, width, channels = image_shape(sampler, signature)
     fitting = Fitting((height, width), options.fit, options.background, channels)
     with progress(Console(stderr=True), "reading images", len(files)) as advance:
@@ -115,10 +114,8 @@ def evaluate_files(
     elif sampler.num_classes:
         labels = collection.labels
         if labels is None:
-            raise UsageError(
-                f"{sampler.title} is conditional; pass the class of all images with --label, or "
-                "NPZ files with labels"
-            )
+            text = f"{sampler.title} is conditional; pass --label, or NPZ files with labels"
+            raise UsageError(text)
     labels = image_labels(len(collection.images), sampler.num_classes, labels)
     outputs, inputs = compute(sampler, signature, collection.images, labels, options.seed)
     lines = []

@@ -169,10 +169,8 @@ def check_names(entry: registry.Family, reserved: Collection[str]) -> None:
     """
     fields = [f.name for f in dataclasses.fields(entry.config) if _flags.destination(f) in reserved]
     if fields:
-        raise UsageError(
-            f"model {entry.name!r} cannot be trained: {PROG} has flags of its own for "
-            f"{', '.join(fields)}; rename these fields of {entry.config.__name__}"
-        )
+        text = f"{PROG} has flags of its own for {', '.join(fields)}; rename these fields"
+        raise UsageError(f"{text} of {entry.config.__name__}")
 
 
 def preset_table(families: Sequence[registry.Family]) -> str:

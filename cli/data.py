@@ -123,10 +123,8 @@ def _write_images(options: DataOptions) -> _Written:
         if options.strict and skipped:
             rest = "; without --strict, metadata.json lists all"
             print("\n".join(describe_skipped(list(skipped.items()), rest)))
-            raise UsageError(
-                f"{count_noun(len(skipped), 'file')} of {options.source} are broken or no image; "
-                "repair or remove them, or leave out --strict"
-            )
+            text = f"{count_noun(len(skipped), 'file')} of {options.source} are broken or no image"
+            raise UsageError(f"{text}; repair or remove them, or leave out --strict")
         facts = {"skipped_files": skipped, "duplicate_files": images.list_duplicates()}
         return {name: value for name, value in facts.items() if value}
 

@@ -66,9 +66,7 @@ class EvaluateOptions(EvaluationRequest, DataSetOptions, ModelOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.samples and not self.likelihood:
-            raise UsageError(
-                "--no-samples and --no-likelihood leave nothing to judge; leave one of them out"
-            )
+            raise UsageError("pass only one of --no-samples and --no-likelihood")
         if self.classifier is not None and self.features not in (None, "classifier"):
             raise UsageError(f"--classifier and --features {self.features} exclude each other")
         if self.features_range and self.features in (None, "classifier", "random"):
@@ -103,14 +101,8 @@ def main(options: EvaluateOptions) -> None:
     job, network = evaluation.Job(source, dataset, options, partial_path, console), None
     if options.samples:
         with status("opening the network for features"):
-            network = choose_extractor(
-                dataset.name,
-                job.n,
-                options.saved_models,
-                options.features,
-                options.classifier,
-                options.features_range,  # type: ignore[arg-type]
-            )
+            choice: Any = options.features, options.classifier, options.features_range
+            network = choose_extractor(dataset.name, job.n, options.saved_models, *choice)
     result = evaluation.evaluate(job, network, options.likelihood)
     # Read only now: another evaluation may have ended in the meantime.
     result = evaluation.merge(read_result(out), result)
@@ -153,15 +145,11 @@ def open_both(options: EvaluateOptions, console: Console) -> tuple[Any, Any]:
     if artifact.kind in ("npz", "folder", "shards"):
         return open_images(artifact, options, console)
     if artifact.kind not in ("run", "version"):
-        raise UsageError(
-            f"{what} is neither a run nor a version; pass one of these, a folder of pictures or "
-            "shards, an NPZ file of images, or the name of a published model"
-        )
+        text = f"{what} is neither a run, a version nor a published name, nor a folder of images"
+        raise UsageError(f"{text}, shards or an NPZ file")
     if artifact.path != Path(what) and Path(what).is_dir():
-        raise UsageError(
-            f"{what} is a folder and the name of a published model; for the folder, pass ./{what}, "
-            "for the model, run the command in another folder"
-        )
+        text = f"{what} is a folder and the name of a model; for the folder, pass ./{what}"
+        raise UsageError(f"{text}, for the model, run the command in another folder")
     with status(f"opening {what}"):
         source = open_source(artifact, options.weights, options.sampling)
     if source.kind == "run":
@@ -193,9 +181,7 @@ def open_images(artifact: Artifact, options: EvaluateOptions, console: Console) 
     manifest = sources.find_shards(path) if artifact.kind == "shards" else None
     files = [] if manifest else find_files([path])
     if not manifest and options.dataset is None:
-        raise UsageError(
-            f"{what} holds images; name the data set that they are judged against with --dataset"
-        )
+        raise UsageError(f"{what} holds images; name the data set to compare with with --dataset")
     with status("loading the data set"):
         training = manifest.request.training if manifest else {}
         dataset = open_data_set(options, training, f"the model of {what}")
@@ -214,10 +200,8 @@ def open_images(artifact: Artifact, options: EvaluateOptions, console: Console) 
     for line in lines:
         print_line(console, line)
     if options.n is not None and min(available, held_out) < options.n:
-        raise UsageError(
-            f"n = {options.n} is too large; there are {available} images in {what}, and "
-            f"{held_out} in the {options.split} split"
-        )
+        text = f"there are {available} images in {what}, {held_out} in the {options.split} split"
+        raise UsageError(f"n = {options.n} is too large; {text}")
     return images, dataset
 
 
@@ -260,9 +244,7 @@ def destination(source: Any, options: EvaluateOptions) -> Path:
         name = f"{source.path.parent.name}-{source.path.name}" if is_version else source.title
         out = Path(f"{name}-evaluation.json")
     elif out.name in (versions.MANIFEST, "config.json"):
-        raise UsageError(
-            f"cannot write {out}: the name {out.name} is taken by runs and versions; choose another"
-        )
+        raise UsageError(f"cannot write {out}: runs and versions have a file of that name")
     check_output(out, (".json",))
     return out
 

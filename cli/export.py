@@ -137,9 +137,7 @@ def main(options: ExportOptions) -> None:
     source = "" if weights is None else f" from {weights}"
     print(f"published {version}{source}; {_command.suggest_next(run['family'], version)}")
     if not (version / export.WARMUP).exists():
-        print(
-            "without warm-up requests: they need the extra [serving], pip install 'tfgen[serving]'"
-        )
+        print("without warm-up requests: these need pip install 'tfgen[serving]'")
 
 
 def pack(options: ExportOptions) -> None:

@@ -312,10 +312,8 @@ def _check_memory(sampler: SignatureSampler, options: SampleOptions) -> None:
     # The images in float32, and the same in the picture.
     needed, limit = 2 * 4 * count * math.prod(side or 1 for side in shape), memory_bytes()
     if needed > limit:
-        raise UsageError(
-            f"{count} images of {size_text(shape)} need {format_bytes(needed)} of memory, this "
-            f"machine has {format_bytes(limit)}; ask for fewer images at once"
-        )
+        text = f"{count} images of {size_text(shape)} need {format_bytes(needed)} of memory"
+        raise UsageError(f"{text}; this machine has {format_bytes(limit)}: ask for fewer images")
 
 
 def _manifold(sampler: SignatureSampler, options: SampleOptions) -> np.ndarray:

@@ -190,10 +190,8 @@ def compare(arrays: Arrays, reference: np.ndarray, words: str, options: ScoreOpt
         lines.append(f"AUROC {auroc:.3f}: how often an image has a lower log p(x) than one of them")
     if (share := options.false_alarms) is not None:
         if share * count < 1:
-            raise UsageError(
-                f"--false-alarms {share:g} needs {math.ceil(1 / share)} images to compare with; "
-                f"there are {words}"
-            )
+            text = f"{math.ceil(1 / share)} images to compare with; there are {words}"
+            raise UsageError(f"--false-alarms {share:g} needs {text}")
         limit = ascending[min(int(share * count), count - 1)]
         arrays["unusual"] = ~(values >= limit)
         marked = f"{arrays['unusual'].sum()} of {count_noun(len(values), 'image')}"

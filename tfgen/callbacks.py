@@ -43,16 +43,12 @@ class _OfSamples(keras.callbacks.Callback):
                 are missing, out of range, or the model is not conditional.
         """
         if not isinstance(model, GenerativeModel):
-            raise UsageError(
-                f"{type(self).__name__} needs a model that generates images, such as tfgen.VAE; "
-                f"a {type(model).__name__} generates none"
-            )
+            text = f"{type(self).__name__} needs a model that generates images, such as tfgen.VAE"
+            raise UsageError(f"{text}; a {type(model).__name__} generates none")
         shape = tuple(model.config.image_shape)
         if self._shape not in (None, shape):
-            raise UsageError(
-                f"{model.name} generates images of {size_text(shape)}; those of "
-                f"{type(self).__name__}, to compare with, are of {size_text(self._shape or ())}"
-            )
+            text = f"{model.name} generates images of {size_text(shape)}, not of"
+            raise UsageError(f"{text} {size_text(self._shape or ())}, as {type(self).__name__} has")
         super().set_model(model)
 
     def on_train_begin(self, logs: Any = None) -> None:

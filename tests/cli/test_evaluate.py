@@ -238,7 +238,7 @@ def test_an_interrupted_likelihood_continues_and_the_version_stays_whole(
     [
         (["--n", 5], "too few images, 5; pass at least 9 images"),
         (["--classifier", "vae-tiny"], "is not a classifier; train one with: tfgen-train"),
-        (["--out", "config.json"], "the name config.json is taken by runs and versions"),
+        (["--out", "config.json"], "runs and versions have a file of that name"),
         (["--out", "{models}/vae-tiny/2/e.json"], "a version may not hold further files"),
     ],
 )

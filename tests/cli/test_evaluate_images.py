@@ -101,7 +101,7 @@ def test_copies_are_said_first_and_shown(
 @pytest.mark.parametrize(
     ("what", "flags", "message"),
     [
-        ("a.npz", [], "a.npz holds images; name the data set that they are judged against"),
+        ("a.npz", [], "a.npz holds images; name the data set"),
         ("a.npz", ["--dataset", "tiny", "--n", 21], "n = 21 is too large; there are 20 images in"),
         ("a.npz", ["--features-range=-1,1"], "for a network of your own; pass --features PATH"),
         (".", ["--dataset", "tiny"], "holds no pictures"),

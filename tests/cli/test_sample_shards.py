@@ -133,7 +133,7 @@ def test_the_same_command_restores_a_damaged_shard(
     flags = [str(word) for word in flags]
     assert commands.main("sample", [*flags, "--seed", "1"]) == 2
     error = capfd.readouterr().err
-    assert "shards has images of another request (seed 0, not 1); to continue" in error
+    assert "shards has images of another request (seed 0, not 1); repeat" in error
 
 
 @pytest.mark.slow

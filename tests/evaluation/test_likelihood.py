@@ -113,5 +113,5 @@ def test_mean_and_its_standard_error() -> None:
 
 
 def test_a_value_that_is_not_finite_is_reported() -> None:
-    with pytest.raises(WorkError, match=r"2 of 4 images have no finite value, .* is image 1 "):
+    with pytest.raises(WorkError, match=r"2 of 4 images have no finite value; .* is image 1 "):
         mean(np.array([1.0, np.nan, 2.0, -np.inf]))

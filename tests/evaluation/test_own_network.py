@@ -61,7 +61,7 @@ def test_a_network_of_bytes_needs_no_range(tmp_path: Path) -> None:
     features = open_extractor(path, None).extract(IMAGES).features
     np.testing.assert_allclose(features[:, 0], IMAGES.mean((1, 2, 3)), rtol=1e-5)
     refuses(
-        lambda: open_extractor(path, "0,1"), "takes bytes (uint8); leave out --features-range 0,1"
+        lambda: open_extractor(path, "0,1"), "takes bytes; leave out --features-range 0,1"
     )
     refuses(
         lambda: open_extractor(saved(tmp_path / "floats", tf.float32), None),

@@ -107,7 +107,7 @@ def test_a_changed_signature_is_refused(tmp_path: Path) -> None:
         refuses(
             lambda other=other: export.publish(other, tmp_path, "small"),
             f"{tmp_path / 'small'} cannot take this model: ",
-            "publish under another name",
+            "pass another --name",
         )
     assert versions.version_numbers(tmp_path / "small") == [2]
 

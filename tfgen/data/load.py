@@ -141,10 +141,8 @@ def _download(name: str, base: str, root: Path) -> Path:
     if base not in known:
         near = nearest(base, [*known, *_DERIVED, *(p.name for p in root.glob("*"))], strict=True)
         question = f"did you mean {near!r}? If it is your own, " if near else ""
-        raise UsageError(
-            f"unknown data set {base!r}: it is not in {root}, and TFDS has none of that name; "
-            f"{question}{_ADVICE}"
-        )
+        text = f"unknown data set {base!r}: neither {root} nor TFDS has it"
+        raise UsageError(f"{text}; {question}{_ADVICE}")
     with fresh_folder(root, base) as folder:
         try:
             with silence():
@@ -164,10 +162,8 @@ def _download(name: str, base: str, root: Path) -> Path:
         except TfgenError:  # a signal ended the download
             raise
         except Exception as error:
-            raise WorkError(
-                f"{name} is not in {root} and could not be downloaded ({first_line(error)}); "
-                f"{_ADVICE}"
-            ) from None
+            text = f"{name} is not in {root} and could not be downloaded ({first_line(error)})"
+            raise WorkError(f"{text}; {_ADVICE}") from None
         target = root / Path(builder.data_dir).relative_to(folder)
         move_into_place(Path(builder.data_dir), target)
     return target

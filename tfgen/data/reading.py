@@ -96,10 +96,8 @@ class Prepared:
                     count += len(batch["image"])
                     yield batch["image"], batch.get("label", np.full(len(batch["image"]), -1))
             except tf.errors.OpError as error:
-                raise UsageError(
-                    f"{place}: its records are damaged or missing ({type(error).__name__}); "
-                    f"{_ADVICE}"
-                ) from None
+                text = f"{place}: damaged or missing records ({type(error).__name__})"
+                raise UsageError(f"{text}; {_ADVICE}") from None
             if count != stop - start:
                 raise UsageError(f"{place} has fewer records than it should; {_ADVICE}")
 
@@ -122,9 +120,8 @@ class Prepared:
         if self.num_classes is None or (labels == -1).all():
             return None
         if labels.min() < 0 or labels.max() >= self.num_classes:
-            raise UsageError(
-                f"{self.folder}: labels {labels.min()}…{labels.max()} of {self.num_classes} classes"
-            )
+            span = f"{labels.min()}…{labels.max()}"
+            raise UsageError(f"{self.folder}: labels {span} of {self.num_classes} classes")
         return labels
 
 
@@ -182,10 +179,8 @@ def read_features(features: Any, place: str) -> tuple[tuple[int, int, int], int 
         label = fields.get("label", {}).get("classLabel")
         num_classes = None if label is None else int(label["numClasses"])
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise UsageError(
-            f"{place} has no feature 'image' of uint8 images with a fixed height and width and 1 "
-            "or 3 channels"
-        ) from None
+        text = f"{place} has no feature 'image' of uint8, one size, 1 or 3 channels"
+        raise UsageError(text) from None
     return (height, width, channels), num_classes
 
 

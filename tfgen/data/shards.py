@@ -103,10 +103,8 @@ class ShardRequest(Config):
         after, before = request.to_json(), self.to_json().items()
         differences = [f"{name} {v}, not {after[name]}" for name, v in before if v != after[name]]
         if differences:
-            raise UsageError(
-                f"{folder} has images of another request ({'; '.join(differences)}); to continue "
-                "it, repeat its flags; else choose another folder"
-            )
+            text = f"{folder} has images of another request ({'; '.join(differences)})"
+            raise UsageError(f"{text}; repeat its flags to continue it, or choose another folder")
 
 
 @dataclass(frozen=True)
@@ -181,10 +179,8 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     if not path.is_file():
-        raise UsageError(
-            f"{folder} has no {MANIFEST}: it has no shards, or not all of them yet; run its "
-            "tfgen-sample command again, or sample into a new folder"
-        )
+        text = f"{folder} has no {MANIFEST}: it lacks shards"
+        raise UsageError(f"{text}; run its tfgen-sample command again, or choose a new folder")
     try:
         content = json.loads(path.read_bytes())
         if content["format"] != _FORMAT:

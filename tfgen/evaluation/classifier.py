@@ -73,11 +73,9 @@ class FeatureClassifier(Extractor):
     def check_images(self, shape: tuple[int, ...]) -> None:
         """Refuse images of another size, or whose channels are no multiple of the classifier's."""
         if shape[:2] != self._image_shape[:2] or shape[2] % self._image_shape[2]:
-            raise UsageError(
-                f"classifier {self.name} takes images of {size_text(self._image_shape)}, not of "
-                f"{size_text(shape)}; pass a classifier that was trained on such images, or "
-                "--features random"
-            )
+            sizes = f"{size_text(self._image_shape)}, not of {size_text(shape)}"
+            text = f"classifier {self.name} takes images of {sizes}; pass another classifier"
+            raise UsageError(f"{text}, or --features random")
 
     def dimensions(self, shape: tuple[int, ...]) -> int:
         """Length of the feature vector of images `(height, width, channels)`."""
@@ -146,9 +144,7 @@ def open_classifier(dataset: str, name: str | None, saved_models: Path) -> Featu
         return FeatureClassifier(Version.at(name))
     version = find_classifier(dataset, saved_models, name)
     if version is None:
-        raise UsageError(
-            f"there is no classifier {name or default_name(dataset)!r} in {saved_models}; train it "
-            f"with: tfgen-train classifier --dataset {plain_dataset(dataset)}, or take features of "
-            "a fixed random network with --features random"
-        )
+        text = f"there is no classifier {name or default_name(dataset)!r} in {saved_models}; pass"
+        command = f"tfgen-train classifier --dataset {plain_dataset(dataset)}"
+        raise UsageError(f"{text} --features random, or train it with: {command}")
     return FeatureClassifier(version)

@@ -309,10 +309,8 @@ def _warnings(models: Mapping[str, Group]) -> list[str]:
     copied = {name: copied_images(group) for name, group in models.items()}
     warnings = [f"{name} copies {text}. It is not ranked." for name, text in copied.items() if text]
     if few := [name for name, group in models.items() if group.measurement.n < LEAST_RANKED]:
-        warnings.append(
-            f"Not ranked, because so few images are hard to tell from noise: {', '.join(few)}. "
-            f"At least {LEAST_RANKED} images are needed."
-        )
+        text = f"Not ranked, with fewer than {LEAST_RANKED} images: "
+        warnings.append(f"{text}{', '.join(few)}")
     return warnings
 
 

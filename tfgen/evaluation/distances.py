@@ -26,10 +26,8 @@ def mean(values: np.ndarray) -> Estimate:
     """
     values = values.astype(np.float64)
     if len(wrong := np.flatnonzero(~np.isfinite(values))):
-        raise WorkError(
-            f"{len(wrong)} of {len(values)} images have no finite value, so there is no mean; "
-            f"the first is image {wrong[0]} with {values[wrong[0]]:g}"
-        )
+        first = f"the first is image {wrong[0]} with {values[wrong[0]]:g}"
+        raise WorkError(f"{len(wrong)} of {len(values)} images have no finite value; {first}")
     return Estimate(float(values.mean()), float(values.std(ddof=1) / math.sqrt(len(values))))
 
 
@@ -59,10 +57,8 @@ def moments(features: np.ndarray) -> Moments:
 
 def _check_count(n: int, dimensions: int) -> None:
     if n <= dimensions:
-        raise UsageError(
-            f"{n} images are too few for a covariance of {dimensions} features; "
-            f"the least is {dimensions + 1}"
-        )
+        text = f"{n} images are too few for a covariance of {dimensions} features"
+        raise UsageError(f"{text}; the least is {dimensions + 1}")
 
 
 class RunningMoments:

@@ -96,9 +96,7 @@ class Extractor(abc.ABC):
             UsageError: it takes other ones.
         """
         if shape[2] not in (1, 3):
-            raise UsageError(
-                f"{self.name} takes grey or RGB images, not images of {size_text(shape)}"
-            )
+            raise UsageError(f"{self.name} takes grey or RGB images, not {size_text(shape)}")
 
     def check_count(self, n: int, shape: tuple[int, ...]) -> None:
         """Refuse too few images for the metrics, before any sample is drawn.
@@ -113,10 +111,8 @@ class Extractor(abc.ABC):
         """
         least = max(self.dimensions(shape) if self.needs_covariance else 0, NEIGHBOURS) + 1
         if n < least:
-            raise UsageError(
-                f"too few images, {n}; pass at least {least} images, or {LEAST_RANKED} for metrics "
-                "that can be ranked"
-            )
+            ranked = f"{LEAST_RANKED} for metrics that can be ranked"
+            raise UsageError(f"too few images, {n}; pass at least {least} images, or {ranked}")
 
     def extract(self, images: np.ndarray, advance: Advance = silent) -> ImageFeatures:
         """Features of images, and their classes if there are some.

@@ -65,14 +65,10 @@ class OwnNetwork(Extractor):
         self._dtype = tf.as_dtype(inputs[0].dtype)
         # To cast pixels in 0…1 to an integer would make all of them black.
         if value_range is None and not self._dtype.is_integer:
-            raise UsageError(
-                f"{path} takes images of {self._dtype.name}; say in which range with "
-                "--features-range 0,1 or -1,1 or 0,255 (whatever its authors scale pixels to)"
-            )
+            text = f"{path} takes images of {self._dtype.name}; say in which range with"
+            raise UsageError(f"{text} --features-range 0,1 or -1,1 or 0,255")
         if self._dtype.is_integer and value_range not in (None, "0,255"):
-            raise UsageError(
-                f"{path} takes bytes ({self._dtype.name}); leave out --features-range {value_range}"
-            )
+            raise UsageError(f"{path} takes bytes; leave out --features-range {value_range}")
         self.name, self._path, self._call = path.name, path, call
         self._range: Range = value_range or "0,255"
         self._files_sha256 = sha256
@@ -104,10 +100,8 @@ class OwnNetwork(Extractor):
             pixels = pixels.astype(np.float32) * np.float32(scale) + np.float32(offset)
         features = tf.cast(self._call(tf.cast(pixels, self._dtype)), tf.float32).numpy()
         if not np.isfinite(features).all():
-            raise WorkError(
-                f"{self._path} computes features that are not finite; check its weights and "
-                "--features-range"
-            )
+            text = f"{self._path} computes features that are not finite"
+            raise WorkError(f"{text}; check its weights and --features-range")
         return ImageFeatures(features, None)
 
 
@@ -176,10 +170,7 @@ def open_extractor(path: Path, value_range: Range | None) -> Extractor:
     if kind != "version" and (path / "saved_model.pb").is_file():
         return _open_saved_model(path, value_range)
     if kind not in ("version", "keras"):
-        raise UsageError(
-            f"{path} holds no network; pass classifier, random, a SavedModel's folder or a .keras "
-            "file"
-        )
+        raise UsageError(f"{path} holds no network: no SavedModel's folder and no .keras file")
     model = Version.at(path) if kind == "version" else load_keras_file(path, compile=False)
     if isinstance(model, Version | ImageModel):
         if value_range not in (None, "0,255"):
@@ -192,10 +183,7 @@ def open_extractor(path: Path, value_range: Range | None) -> Extractor:
 
 def _open_saved_model(path: Path, value_range: Range | None) -> OwnNetwork:
     if fault := inspection.find_fault(path, ALLOWED | LOCAL):
-        raise WorkError(
-            f"{path} is not loaded: {fault}; export it for inference alone, for example with "
-            "model.export(folder) of Keras"
-        )
+        raise WorkError(f"{path} is not loaded: {fault}; use model.export(folder) of Keras")
     files = json.dumps(hash_files(path), sort_keys=True)
     try:
         model = tf.saved_model.load(str(path))

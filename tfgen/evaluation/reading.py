@@ -73,10 +73,8 @@ def read_evaluation(argument: str, saved_models: Path) -> Evaluation:
         if content and content["format"] != FORMAT:
             raise ValueError(f"its format is {content['format']!r}, not {FORMAT}")
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise WorkError(
-            f"{source} holds no evaluation that can be read ({type(error).__name__}: {error}); "
-            "write one with tfgen-evaluate"
-        ) from error
+        reason = f"{type(error).__name__}: {error}"
+        raise WorkError(f"{source} has no evaluation ({reason}); run tfgen-evaluate") from error
     if not content:
         raise UsageError(f"{what} has not been evaluated; run: tfgen-evaluate {what}")
     label = name.strip() or _default_name(source.absolute())
@@ -252,10 +250,8 @@ def unique_labels(groups: Sequence[Group]) -> list[str]:
     ]
     label, count = Counter(labels).most_common(1)[0]
     if count > 1:
-        raise UsageError(
-            f"{count} evaluations are named {label}, but are not seeds of one configuration, "
-            "measured alike; pass each once, with a name of its own"
-        )
+        text = f"{count} evaluations are named {label}, but are not seeds of one configuration"
+        raise UsageError(f"{text}; pass each once, with a name of its own")
     return labels
 
 

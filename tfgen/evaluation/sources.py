@@ -212,10 +212,8 @@ class SampleSource:
             UsageError: the split was trained on, or see `check_data_set`.
         """
         if split == "validation" and self._has_seen_validation(dataset):
-            raise UsageError(
-                f"{self.title} was trained on the validation images (--train-on all), so it cannot "
-                "be judged by them; leave out --split validation"
-            )
+            text = f"{self.title} was trained on the validation images (--train-on all)"
+            raise UsageError(f"{text}; leave out --split validation")
         check_data_set(dataset, split, self.title, self.image_shape, self.num_classes)
 
     def samples(
@@ -261,10 +259,8 @@ def as_bytes(pixels: np.ndarray, title: str) -> np.ndarray:
         WorkError: a pixel is not finite; the message names the model by its title.
     """
     if not np.isfinite(pixels).all():
-        raise WorkError(
-            f"{title} makes images with pixels that are not finite; train it again with a smaller "
-            "learning rate"
-        )
+        text = f"{title} makes images with pixels that are not finite"
+        raise WorkError(f"{text}; train it with a smaller learning rate")
     return np.round(255 * pixels).astype(np.uint8)
 
 

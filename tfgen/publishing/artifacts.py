@@ -53,10 +53,8 @@ def check_sampling(kind: Kind, path: str | Path, sampling: Mapping[str, Any]) ->
     """
     if sampling and kind not in ("run", "keras"):
         flags = " ".join(f"--sampling-{k.replace('_', '-')} {v}" for k, v in sampling.items())
-        raise UsageError(
-            f"{path} is published with its own options of sampling; publish another version with "
-            f"tfgen-export RUN {flags}"
-        )
+        text = f"{path} is published with its own options of sampling; publish another version with"
+        raise UsageError(f"{text} tfgen-export RUN {flags}")
 
 
 def identify(

@@ -75,10 +75,8 @@ def check_publishable(
         now = manifest_signatures(traced)
         changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
         if changed:
-            raise UsageError(
-                f"{folder} cannot take this model: {', '.join(changed)} would have other inputs or "
-                f"outputs than in version {numbers[-1]}; publish under another name with --name"
-            )
+            text = f"{', '.join(changed)} differ from version {numbers[-1]}; pass another --name"
+            raise UsageError(f"{folder} cannot take this model: {text}")
 
 
 def manifest_signatures(traced: Traced) -> Signatures:

@@ -96,9 +96,8 @@ def read_idx(path: str | Path) -> np.ndarray:
         if zeros or len(content) - 4 - 4 * dimensions != math.prod(shape) * dtype.itemsize:
             raise ValueError(f"{len(content)} bytes are not {size_text(shape)} entries")
     except (OSError, EOFError, zlib.error, struct.error, KeyError, ValueError) as error:
-        raise UsageError(
-            f"{path} is missing, broken, or no IDX file of bytes or int32 ({error}); fetch it again"
-        ) from None
+        text = f"{path} is missing, broken, or no IDX file ({error}); fetch it again"
+        raise UsageError(text) from None
     array = np.frombuffer(content, dtype, offset=4 + 4 * dimensions).reshape(shape)
     return array.astype(dtype.newbyteorder("="), copy=False)
 
@@ -107,10 +106,8 @@ def _read_images(path: Path) -> np.ndarray:
     """The images of an IDX file: uint8[N,H,W,1]."""
     array = read_idx(path)
     if array.ndim != 3 or array.dtype != np.uint8:
-        raise UsageError(
-            f"{path} holds {array.dtype} of shape {size_text(array.shape)}; images are uint8: "
-            "number × height × width"
-        )
+        text = f"{array.dtype} of shape {size_text(array.shape)}"
+        raise UsageError(f"{path} holds {text}; images are uint8: number × height × width")
     return array[..., np.newaxis]
 
 

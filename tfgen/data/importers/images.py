@@ -193,10 +193,8 @@ def common_fitting(
     sizes = collections.Counter(header.size for header in headers.values())
     if fitting.size is None and len(sizes) > 1:
         frequent = [f"{w}x{h} ({count})" for (h, w), count in sizes.most_common(_MAX_SIZES)]
-        raise UsageError(
-            f"the {sizes.total()} pictures have {len(sizes)} sizes, such as width x height "
-            f"(pictures): {', '.join(frequent)}; bring them to one size, for example --size 64"
-        )
+        text = f"the {sizes.total()} pictures have {len(sizes)} sizes: {', '.join(frequent)}"
+        raise UsageError(f"{text}; bring them to one size (width x height), for example --size 64")
     is_grey = len(set(ImageColor.getrgb(fitting.background))) == 1 and all(
         header.is_grey for header in headers.values()
     )
@@ -233,10 +231,8 @@ def _divide(
     for place in sorted(relative, key=rank):
         split, *names = place.parts if has_splits else ("train", *place.parts)
         if split not in _SPLITS or not names:
-            raise UsageError(
-                f"{printable(folder / place)} lies beside the sub-folders train and test; move it "
-                "into one of them"
-            )
+            where = printable(folder / place)
+            raise UsageError(f"{where} lies beside the sub-folders train and test; move it there")
         files.setdefault(split, []).append(relative[place])
         name = _class_name(names[0]) if len(names) > 1 else None
         classes.setdefault(split, []).append(name)
@@ -244,15 +240,10 @@ def _divide(
         raise UsageError(f"{printable(folder)} has pictures in test, but none in train")
     known, tested = set(classes["train"]), set(classes.get("test", ()))
     if None in known and len(known) > 1:
-        raise UsageError(
-            f"{printable(files['train'][classes['train'].index(None)])} lies beside sub-folders, "
-            "which are classes; move it into the folder of its class"
-        )
+        where = printable(files["train"][classes["train"].index(None)])
+        raise UsageError(f"{where} lies beside folders of classes; move it into that of its class")
     if not tested <= known:
-        raise UsageError(
-            f"{printable(folder)}: test has other classes than train; every class needs pictures "
-            "in train"
-        )
+        raise UsageError(f"{printable(folder)}: test has classes that train lacks")
     splits = [split for split in _SPLITS if split in files]
     if None in known:
         return {split: Files(files[split], None) for split in splits}, None
