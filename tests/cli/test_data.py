@@ -126,9 +126,8 @@ def test_any_folder_of_pictures_becomes_a_data_set_in_one_command(tmp_path, caps
     data = load("things", root)
     images = np.concatenate([data.train.images, data.test.images, data.validation.images])
     labels = np.concatenate([data.train.labels, data.test.labels, data.validation.labels])
-    stored = sorted(
-        (int(label), image.tobytes()) for label, image in zip(labels, images, strict=True)
-    )
+    pairs = zip(labels, images, strict=True)
+    stored = sorted((int(label), image.tobytes()) for label, image in pairs)
     names = ["Flags", "Fruit", "日本 café"]
     assert stored == sorted(
         (names.index(name.split("/")[0]), expected_pixels(image, (6, 4), "#204060").tobytes())

@@ -29,9 +29,8 @@ def export(*argv: object) -> int:
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
-    )
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in paths)
 
 
 def weights_of(version: Path) -> list[np.ndarray]:
@@ -196,10 +195,7 @@ def test_wrong_uses(trained: Trained, here: Path, capfd: pytest.CaptureFixture[s
         ("nowhere", "--format", "hub"): (2, "unknown model 'nowhere'"),
         ("vae", "gan", "--format", "hub"): (2, "--format hub takes one RUN"),
         ("vae", "--format", "page", "--license", "mit"): (2, "leave out --license"),
-        ("other.keras", "--to", "models", "--name", NAME, "--dry-run"): (
-            2,
-            f"models/{NAME} cannot take this model: ",
-        ),
+        ("other.keras", "--to", "models", "--name", NAME, "--dry-run"): (2, "cannot take this"),
     }
     for argv, (status, message) in cases.items():
         assert export(*argv) == status, argv

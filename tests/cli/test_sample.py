@@ -155,10 +155,8 @@ def test_a_manifold_is_a_grid_through_the_latents(trained: Trained) -> None:
 
 def test_an_interpolation_runs_between_the_samples_of_neighbouring_seeds(trained: Trained) -> None:
     stored, ends = arrays(trained, "--n", 2, "--interpolate", 4), arrays(trained, "--n", 3)
-    images, latents = (
-        stored["images"].reshape(2, 4, SIDE, SIDE, 1) * 1.0,
-        stored["latents"].reshape(2, 4, 2),
-    )
+    images = stored["images"].reshape(2, 4, SIDE, SIDE, 1) * 1.0
+    latents = stored["latents"].reshape(2, 4, 2)
     for row in range(2):
         for place, end in ((0, row), (-1, row + 1)):
             np.testing.assert_array_equal(latents[row, place], ends["latents"][end])

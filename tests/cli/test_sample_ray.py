@@ -37,10 +37,8 @@ def test_two_workers_complete_a_folder_to_the_bytes_of_one_process(
     assert "60 images of vae version 2 in 6 shards in workers" in done.stdout
     sampled = r"^20 images sampled in .* images/s; 40 were there already$"
     assert re.search(sampled, done.stdout, re.M)
-    contents = [
-        {path.name: path.read_bytes() for path in Path(folder).iterdir()}
-        for folder in ("alone", "workers")
-    ]
+    folders = (Path(folder).iterdir() for folder in ("alone", "workers"))
+    contents = [{path.name: path.read_bytes() for path in paths} for paths in folders]
     assert contents[0] == contents[1]
     # No cluster is started for a folder that is complete.
     monkeypatch.setattr("tfgen.system.ray_cluster.connected", None)

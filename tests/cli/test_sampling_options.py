@@ -19,14 +19,8 @@ def run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("flow-matching") / "run"
     flags = ["--dataset", "tiny", "--data-dir", str(tiny_data), "--run-dir", str(folder)]
     flags += ["--preset", "mlp", "--hidden", "8", "--epochs", "1", "--batch-size", "64"]
-    flags += [
-        "--sampling-steps",
-        "2",
-        "--sampling-density-steps",
-        "2",
-        "--conditional",
-        "--no-publish",
-    ]
+    flags += ["--sampling-steps", "2", "--sampling-density-steps", "2"]
+    flags += ["--conditional", "--no-publish"]
     assert commands.main("train", ["flow-matching", *flags]) == 0
     return folder
 
@@ -62,10 +56,8 @@ def test_a_run_is_sampled_with_other_options(run: Path) -> None:
 def test_an_evaluation_and_a_version_have_options_of_their_own(
     run: Path, tiny_data: Path, trained: Trained, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    flags, folder = (
-        ["--sampling-steps", "3", "--sampling-solver", "euler"],
-        Path("saved_models", NAME),
-    )
+    flags = ["--sampling-steps", "3", "--sampling-solver", "euler"]
+    folder = Path("saved_models", NAME)
     judging = ["--data-dir", str(tiny_data), "--no-samples", "--n", "30"]
     assert commands.main("evaluate", [str(run), *judging, *flags]) == 0
     evaluation = json.loads((run / "evaluation.json").read_text())
@@ -83,10 +75,8 @@ def test_an_evaluation_and_a_version_have_options_of_their_own(
     assert (model["steps"], model["solver"], model["density_steps"]) == (3, "euler", 2)
     # Neither a version nor a server can change its options, and a VAE has none.
     capfd.readouterr()
-    for verb, words in {
-        "sample": [NAME, "--url", "http://localhost:1"],
-        "evaluate": [str(folder / "3")],
-    }.items():
+    uses = {"sample": [NAME, "--url", "http://localhost:1"], "evaluate": [str(folder / "3")]}
+    for verb, words in uses.items():
         assert commands.main(verb, [*words, "--sampling-steps", "4"]) == 2
         (line,) = capfd.readouterr().err.splitlines()
         assert "tfgen-export RUN --sampling-steps 4" in line

@@ -56,10 +56,7 @@ def test_scores_of_a_flow_are_the_log_prob_of_the_live_model(
     names = [Path(entry).name for entry in stored["names"]]
     assert names == ["a.png", "b.png", "wide.png", "more.npz[0]"]
     out = capfd.readouterr().out
-    assert (
-        "no comparison with test images: the data set that flow version 2 was trained on is unknown"
-        in out
-    )
+    assert "no comparison with test images: the data set that flow version 2" in out
     assert "1 image of another size was resized to 6 × 6 (Lanczos, crop)" in out
     assert re.search("1 file skipped:\n  .*broken.png is not a PNG", out)
 
@@ -92,9 +89,8 @@ def test_percentiles_are_shares_of_the_test_images(trained: Trained) -> None:
     named = ["--dataset", "tiny", "--data-dir", trained.data, "--test-images", 30]
     of_run = arrays(trained.runs / "flat", "images.npz", *named)
     np.testing.assert_allclose(of_run["log_prob"], stored["log_prob"], rtol=1e-5)
-    np.testing.assert_allclose(
-        of_run["reference_log_prob"], stored["reference_log_prob"], rtol=1e-5
-    )
+    key = "reference_log_prob"
+    np.testing.assert_allclose(of_run[key], stored[key], rtol=1e-5)
 
 
 def test_scores_of_test_images_are_computed_once(

@@ -56,10 +56,8 @@ def test_the_start_is_announced_and_the_announcement_disappears(tmp_path: Path) 
     status, written = in_terminal("sample", ["vae", "--n", "1"], tmp_path)
     assert status == 0
     assert written.removeprefix("\r\x1b[K").startswith(STARTING)
-    assert visible(written) == [
-        "vae version 1: preset conv, 100 epochs",
-        "1 image of vae version 1 in vae-samples.png",
-    ]
+    training = "vae version 1: preset conv, 100 epochs"
+    assert visible(written) == [training, "1 image of vae version 1 in vae-samples.png"]
 
 
 def test_ctrl_c_at_the_start_leaves_one_line(tmp_path: Path) -> None:

@@ -155,10 +155,8 @@ def test_a_run_killed_before_its_publishing_is_published_once(
     assert names(here / "models" / "vae-2d-tiny") == {"2"}
     assert contents(run) == before
     # The weights are those that the run published at its end.
-    samples = [
-        np.asarray(tfgen.load(folder / "vae-2d-tiny" / "2").sample(4))
-        for folder in (here / "models", trained.saved_models)
-    ]
+    folders = (folder / "vae-2d-tiny" / "2" for folder in (here / "models", trained.saved_models))
+    samples = [np.asarray(tfgen.load(folder).sample(4)) for folder in folders]
     np.testing.assert_allclose(*samples, atol=1e-6)
 
 

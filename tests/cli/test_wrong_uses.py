@@ -85,10 +85,8 @@ def test_a_wrong_use_as_a_process_says_nothing_else(places: dict[str, Path]) -> 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
 def test_a_full_disk_is_told_from_a_full_memory(capsys: pytest.CaptureFixture[str]) -> None:
     command = importlib.import_module(f"{commands.PACKAGE}._command")
-    works = {
-        "/dev/full": lambda: tf.io.write_file("/dev/full", "x" * 10**5),
-        "out of memory": lambda: tf.zeros([10**6, 10**6, 10**3]),
-    }
+    works = {"/dev/full": lambda: tf.io.write_file("/dev/full", "x" * 10**5)}
+    works["out of memory"] = lambda: tf.zeros([10**6, 10**6, 10**3])
     for part, work in works.items():
         assert command.run_command("x", lambda argv: None, lambda options, w=work: w(), []) == 1
         err = capsys.readouterr().err

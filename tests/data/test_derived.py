@@ -49,10 +49,8 @@ def test_a_coloured_image_mixes_two_colours_by_the_grey_values_of_its_digit(
     grey = source.images.reshape(-1, 784)
     rows = np.flatnonzero(grey.max(axis=1) == 255)[:1000]
     grey, pixels = grey[rows], split.images.reshape(-1, 784, 3)[rows].astype(int)
-    background, digit = (
-        pixels[np.arange(len(rows)), places][:, None]
-        for places in (grey.argmin(axis=1), grey.argmax(axis=1))
-    )
+    extremes = grey.argmin(axis=1), grey.argmax(axis=1)
+    background, digit = (pixels[np.arange(len(rows)), places][:, None] for places in extremes)
     expected = background + np.float32(grey / 255)[..., None] * (digit - background)
     # The nearest byte: half a level, and the rounding of float32.
     assert np.abs(pixels - expected).max() <= 0.5 + 1e-4

@@ -56,10 +56,8 @@ def test_prepared_arrays_come_back_in_order(shapes, tmp_path):
     assert shapes == tmp_path / "root" / "shapes" / "1.0.0"
     for data_dir in (tmp_path / "root", shapes):
         data = load("shapes", data_dir)
-        for split, expected in (
-            (data.training_split("all"), SPLITS["train"]),
-            (data.test, SPLITS["test"]),
-        ):
+        pairs = (data.training_split("all"), SPLITS["train"]), (data.test, SPLITS["test"])
+        for split, expected in pairs:
             np.testing.assert_array_equal(split.images, expected.images)
             np.testing.assert_array_equal(split.labels, expected.labels)
         np.testing.assert_array_equal(data.validation.images, SPLITS["train"].images[25:])

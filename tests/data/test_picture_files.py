@@ -40,12 +40,8 @@ def test_sizes_that_differ_are_told_once_with_their_counts(tmp_path):
     sizes = [(4, 6)] * 5 + [(6, 4)] * 3 + [(8, 8)] * 2 + [(9, 9), (7, 7)]
     for n, size in enumerate(sizes):
         saved(tmp_path, Image.new("L", size), f"{n}.png")
-    refuses(
-        lambda: import_images(tmp_path),
-        "the 12 pictures have 5 sizes",
-        "4x6 (5), 6x4 (3), 8x8 (2)",
-        "--size 64",
-    )
+    parts = "the 12 pictures have 5 sizes", "4x6 (5), 6x4 (3), 8x8 (2)", "--size 64"
+    refuses(lambda: import_images(tmp_path), *parts)
     assert import_images(tmp_path, Fitting((5, 5))).image_shape == (5, 5, 1)
 
 

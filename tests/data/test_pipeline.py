@@ -15,10 +15,8 @@ LABELS = np.arange(N) * 10
 
 def order(count: int, start: int = 0, seed: int = 1, batch: int = BATCH) -> list[list[int]]:
     stream = train_batches(IMAGES, batch_size=batch, seed=seed, start_step=start)
-    return [
-        images[:, 0, 0, 0].tolist()
-        for images in itertools.islice(stream.as_numpy_iterator(), count)
-    ]
+    batches = itertools.islice(stream.as_numpy_iterator(), count)
+    return [images[:, 0, 0, 0].tolist() for images in batches]
 
 
 def flat(batches: list[list[int]]) -> list[int]:
@@ -41,11 +39,8 @@ def test_resumed_stream_is_the_tail_of_the_whole(start):
 
 def test_order_is_a_function_of_seed_and_epoch():
     assert order(STEPS) == order(STEPS)
-    orders = [
-        tuple(flat(order(STEPS, seed=seed, start=e * STEPS)))
-        for seed in (0, 1, 2**31 - 1)
-        for e in range(4)
-    ]
+    keys = itertools.product((0, 1, 2**31 - 1), range(4))
+    orders = [tuple(flat(order(STEPS, seed=seed, start=e * STEPS))) for seed, e in keys]
     assert len(set(orders)) == len(orders)
 
 

@@ -33,6 +33,5 @@ def tiny(images: np.ndarray, labels: np.ndarray | None = None) -> Dataset:
 
 
 def job(source: SampleSource, dataset: Dataset, folder: Path = Path(), **request: Any) -> Job:
-    return Job(
-        source, dataset, EvaluationRequest(**request), folder / "e.json", Console(quiet=True)
-    )
+    out, console = folder / "e.json", Console(quiet=True)
+    return Job(source, dataset, EvaluationRequest(**request), out, console)

@@ -58,10 +58,8 @@ def test_a_bar_for_each_model_in_the_colour_of_its_family() -> None:
 
 
 def test_metrics_that_do_not_compare_are_in_parts_of_their_own() -> None:
-    contents = {
-        "a": evaluation("vae", fid=3.0),
-        "b": evaluation("gan", fid=2.0) | {"features": {"name": "random", "sha256": "r"}},
-    }
+    other = {"features": {"name": "random", "sha256": "r"}}
+    contents = {"a": evaluation("vae", fid=3.0), "b": evaluation("gan", fid=2.0) | other}
     figure = drawn(contents)
     assert [widths(axes) for axes in figure.axes] == [[3.0], [2.0]]
     titles = [part.get_suptitle() for part in figure.subfigs]

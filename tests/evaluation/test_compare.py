@@ -61,11 +61,8 @@ def test_a_seed_without_a_metric_is_left_out_and_the_cell_says_so() -> None:
 
 
 def test_a_different_n_is_in_the_cell_and_is_not_ranked() -> None:
-    contents = {
-        "a": evaluation("vae", fid=3.0),
-        "b": evaluation("gan", fid=4.0),
-        "c": evaluation("flow", fid=1.0) | {"n": 5000, "floor": {"fid": 0.25}},
-    }
+    contents = {"a": evaluation("vae", fid=3.0), "b": evaluation("gan", fid=4.0)}
+    contents["c"] = evaluation("flow", fid=1.0) | {"n": 5000, "floor": {"fid": 0.25}}
     (table,) = tables(contents)
     assert table.title.endswith(", n = 1 000 unless stated otherwise")
     assert notes(table, "FID") == {"a": (), "b": (), "c": ("n = 5 000",)}
@@ -94,11 +91,9 @@ def test_lower_or_higher_is_better_and_equal_values_are_not_best() -> None:
 
 
 def test_copies_are_last_and_are_not_ranked() -> None:
-    contents = {
-        "memo": evaluation("gan", fid=0.1, copied=1.0),
-        "a": evaluation("vae", fid=3.0, copied=0.05),
-        "earlier": evaluation("flow", fid=4.0),
-    }
+    contents = {"memo": evaluation("gan", fid=0.1, copied=1.0)}
+    contents["a"] = evaluation("vae", fid=3.0, copied=0.05)
+    contents["earlier"] = evaluation("flow", fid=4.0)
     for content in contents.values():
         content["floor"]["copied"] = 0.02
     (table,) = tables(contents)
@@ -183,10 +178,8 @@ def test_bits_per_dim_of_a_vae_and_of_a_flow_are_ranked_together() -> None:
     assert best(table, "bits/dim") == {"flow"}
     assert notes(table, "bits/dim") == {"flow": ("8 draws",), "vae": ("k = 500",)}
     assert best(table, "NLL [nats]") == set()
-    assert (
-        "vae: nats and bits/dim of bytes, bounds from 500 importance samples per image"
-        in table.notes
-    )
+    note = "vae: nats and bits/dim of bytes, bounds from 500 importance samples per image"
+    assert note in table.notes
     # An estimate is ranked with bounds, and says what it is.
     estimate = likelihood("flow", events="bytes", bits_per_dim=1.0, estimates=1000)
     (table,) = tables(contents | {"estimate": estimate}, "likelihood")

@@ -53,10 +53,8 @@ def test_fid_of_equal_sets_is_zero_also_in_float32() -> None:
 
 def test_kid_is_that_of_all_pairs_of_images_in_any_order() -> None:
     first, second = features()
-    within = sum(
-        np.mean([(x @ y / 12 + 1) ** 3 for x, y in itertools.permutations(part, 2)])
-        for part in (first[:90], second[:70])
-    )
+    pairs = (itertools.permutations(part, 2) for part in (first[:90], second[:70]))
+    within = sum(np.mean([(x @ y / 12 + 1) ** 3 for x, y in part]) for part in pairs)
     expected = within - 2 * ((first[:90] @ second[:70].T / 12 + 1) ** 3).mean()
     assert kid(first[:90], second[:70]).value == pytest.approx(expected, rel=1e-10)
     # More images than rows of the kernel's matrix at a time.

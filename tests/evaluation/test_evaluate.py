@@ -54,13 +54,8 @@ def test_copies_of_validation_images_are_seen_if_the_model_was_trained_on_them()
 
 
 def test_only_evaluations_of_the_same_weights_and_images_are_merged() -> None:
-    shared = {
-        "format": 1,
-        "weights_sha256": "0",
-        "dataset": {"fingerprint": "f"},
-        "n": 10,
-        "evaluation_seed": 0,
-    }
+    shared = {"format": 1, "weights_sha256": "0", "dataset": {"fingerprint": "f"}}
+    shared |= {"n": 10, "evaluation_seed": 0}
     previous = {**shared, "samples": {"fid": 1.0}, "classifier": {"sha256": "c"}}
     previous |= {"likelihood": {"nll": 1.0}, "cost": {"images_a_second": 5.0, "seconds": 1.0}}
     result = {**shared, "likelihood": {"nll": 2.0}, "cost": {"seconds": 2.0}}

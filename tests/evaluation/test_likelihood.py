@@ -52,10 +52,8 @@ def test_exact_with_the_exact_posterior(x: np.ndarray, samples: int) -> None:
 
 def test_the_bound_rises_with_k_to_log_p(x: np.ndarray) -> None:
     shift, repeats = 0.35, 3000
-    model, events = (
-        linear_gaussian(shift, pairs=200_000),
-        tf.repeat(tf.constant(x[:1]), repeats, axis=0),
-    )
+    model = linear_gaussian(shift, pairs=200_000)
+    events = tf.repeat(tf.constant(x[:1]), repeats, axis=0)
     log_p = EXACT.log_prob(x[0]).numpy()
     # log w is normal with mean log p(x) − u and variance 2u, where u = shift' C⁻¹ shift / 2 is the
     # KL. So Var(w/p) = exp(2u) − 1.

@@ -60,9 +60,7 @@ def test_a_network_of_bytes_needs_no_range(tmp_path: Path) -> None:
     path = saved(tmp_path / "net", tf.uint8, channels=1)
     features = open_extractor(path, None).extract(IMAGES).features
     np.testing.assert_allclose(features[:, 0], IMAGES.mean((1, 2, 3)), rtol=1e-5)
-    refuses(
-        lambda: open_extractor(path, "0,1"), "takes bytes; leave out --features-range 0,1"
-    )
+    refuses(lambda: open_extractor(path, "0,1"), "takes bytes; leave out --features-range 0,1")
     refuses(
         lambda: open_extractor(saved(tmp_path / "floats", tf.float32), None),
         "takes images of float32; say in which range with --features-range",
@@ -113,11 +111,8 @@ def test_what_could_run_code_or_touch_files_is_not_loaded(tmp_path: Path) -> Non
 
     module = Writer()
     tf.saved_model.save(module, str(tmp_path / "writer"), signatures=module.__call__)
-    refuses(
-        lambda: open_extractor(tmp_path / "writer", "0,1"),
-        "is not loaded: its graph holds operations that are not allowed: WriteFile",
-        error=WorkError,
-    )
+    part = "is not loaded: its graph holds operations that are not allowed: WriteFile"
+    refuses(lambda: open_extractor(tmp_path / "writer", "0,1"), part, error=WorkError)
     keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x)]).save(
         tmp_path / "lambda.keras"
     )
@@ -125,11 +120,8 @@ def test_what_could_run_code_or_touch_files_is_not_loaded(tmp_path: Path) -> Non
     layer = {"class_name": "TFSMLayer", "config": {"filepath": str(tmp_path / "writer")}}
     with zipfile.ZipFile(tmp_path / "layer.keras", "w") as archive:
         archive.writestr("config.json", json.dumps({"config": {"layers": [layer]}}))
-    refuses(
-        lambda: open_extractor(tmp_path / "layer.keras", "0,1"),
-        "is not loaded: a TFSMLayer runs another SavedModel",
-        error=WorkError,
-    )
+    path, part = tmp_path / "layer.keras", "is not loaded: a TFSMLayer runs another SavedModel"
+    refuses(lambda: open_extractor(path, "0,1"), part, error=WorkError)
     assert not (tmp_path / "written").exists()
 
 

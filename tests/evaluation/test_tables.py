@@ -21,11 +21,8 @@ def printed(tables: list[Table], width: int) -> str:
 def test_markdown() -> None:
     vae = evaluation("vae", 0, "conv", fid=6.3, recall=0.75) | {"n": 5000}
     vae["likelihood"] = {"nll": 90.123, "importance_samples": 500, "events": "bernoulli"}
-    contents = {
-        "a|b": vae,
-        "*": evaluation("gan", 0, "dcgan", fid=1.0),
-        "c": evaluation("flow", fid=2.0),
-    }
+    contents = {"a|b": vae, "*": evaluation("gan", 0, "dcgan", fid=1.0)}
+    contents["c"] = evaluation("flow", fid=2.0)
     text = markdown(compare([named(name, content) for name, content in contents.items()]))
     assert text.startswith(
         "### Samples against the test images of mnist, features of classifier version 1, "

@@ -104,11 +104,8 @@ def test_a_changed_signature_is_refused(tmp_path: Path) -> None:
     export.publish(small(), tmp_path, "small")
     export.check_publishable(small(seed=3), tmp_path, "small")
     for other in (small(num_classes=3), VAE(image_shape=SHAPE, latent_dim=3, hidden=(16,))):
-        refuses(
-            lambda other=other: export.publish(other, tmp_path, "small"),
-            f"{tmp_path / 'small'} cannot take this model: ",
-            "pass another --name",
-        )
+        parts = f"{tmp_path / 'small'} cannot take this model: ", "pass another --name"
+        refuses(lambda other=other: export.publish(other, tmp_path, "small"), *parts)
     assert versions.version_numbers(tmp_path / "small") == [2]
 
 
@@ -190,13 +187,8 @@ def functional(inputs: tuple[int, ...], output: tuple[int, ...], policy: Any) ->
 
 
 def own_networks(policy: str) -> VAE:
-    return VAE(
-        image_shape=SHAPE,
-        latent_dim=2,
-        encoder=functional(SHAPE, (4,), policy),
-        decoder=sequential(SHAPE, policy),
-        dtype=policy,
-    )
+    networks = {"encoder": functional(SHAPE, (4,), policy), "decoder": sequential(SHAPE, policy)}
+    return VAE(image_shape=SHAPE, latent_dim=2, dtype=policy, **networks)
 
 
 def graph_dtypes(version: Path) -> set[int]:

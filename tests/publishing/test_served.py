@@ -28,15 +28,10 @@ from tfgen.publishing.served import ServedSampler, Transport
 
 SHAPE = (6, 6, 1)
 SEEDS = np.array([5, -7, 2**31 - 1], np.int32)
+HIDDEN = {"generator_hidden": (8,), "discriminator_hidden": (8,)}
 MODELS = {
     "vae": lambda: VAE(image_shape=SHAPE, latent_dim=2, hidden=(16,)),
-    "gan-conditional": lambda: GAN(
-        image_shape=SHAPE,
-        latent_dim=3,
-        generator_hidden=(8,),
-        discriminator_hidden=(8,),
-        num_classes=3,
-    ),
+    "gan-conditional": lambda: GAN(image_shape=SHAPE, latent_dim=3, num_classes=3, **HIDDEN),
     "flow": lambda: Flow(image_shape=SHAPE, couplings=2, hidden=(8,)),
 }
 
@@ -87,10 +82,8 @@ def inputs_for(sampler: Sampler, signature: str, size: int) -> dict[str, np.ndar
         "latents": rng.standard_normal((size, sampler.latent_dim)).astype(np.float32),
         "images": rng.integers(0, 256, (size, 6, 6, 1)).astype(np.uint8),
     }
-    names = sampler.manifest["signatures"][
-        "sample" if signature == "serving_default" else signature
-    ]["inputs"]
-    return {key: arrays[key] for key in names}
+    name = "sample" if signature == "serving_default" else signature
+    return {key: arrays[key] for key in sampler.manifest["signatures"][name]["inputs"]}
 
 
 @pytest.mark.parametrize("way", ["rest", "grpc"])
@@ -136,14 +129,12 @@ def test_a_new_version_does_not_mix_into_a_request(
         assert ServedSampler(transport(double, way), "vae", 2).number == 2
 
 
-BUSY = {"rest": [429, 503], "grpc": [grpc.StatusCode.RESOURCE_EXHAUSTED]}
+BUSY = [("rest", 429), ("rest", 503), ("grpc", grpc.StatusCode.RESOURCE_EXHAUSTED)]
 WRONG = {"rest": 400, "grpc": grpc.StatusCode.INVALID_ARGUMENT}
 LATE = {"rest": 504, "grpc": grpc.StatusCode.DEADLINE_EXCEEDED}
 
 
-@pytest.mark.parametrize(
-    ("way", "busy"), [(way, busy) for way, many in BUSY.items() for busy in many]
-)
+@pytest.mark.parametrize(("way", "busy"), BUSY)
 def test_a_busy_server_is_asked_again(double: Double, way: str, busy: Any) -> None:
     sampler = ServedSampler(transport(double, way, retries=2), "vae")
     double.reset()
@@ -161,10 +152,8 @@ def test_a_busy_server_is_asked_again(double: Double, way: str, busy: Any) -> No
 def test_a_refusal_and_a_time_out_are_not_repeated(double: Double, way: str) -> None:
     sampler = ServedSampler(transport(double, way, timeout=0.3), "vae")
     refused = f"the server at {sampler.transport.address} says: the server is busy"
-    for failure, message in (
-        (WRONG[way], refused),
-        (LATE[way], "gave no answer in 0.3 s; .*--timeout"),
-    ):
+    late = "gave no answer in 0.3 s; .*--timeout"
+    for failure, message in ((WRONG[way], refused), (LATE[way], late)):
         double.reset()
         double.failures = [failure]
         with pytest.raises(WorkError, match=message):
@@ -251,9 +240,8 @@ def test_the_warm_up_file_is_replayed(folder: Path, name: str) -> None:
         outputs = sampler.call(request.model_spec.signature_name, **inputs)
         assert all(len(value) == size and np.isfinite(value).all() for value in outputs.values())
         asked.append((request.model_spec.signature_name, size))
-    assert sorted(asked) == sorted(
-        (key, n) for key in sampler.manifest["signatures"] for n in (1, 32)
-    )
+    signatures = sampler.manifest["signatures"]
+    assert sorted(asked) == sorted((key, n) for key in signatures for n in (1, 32))
     assert len(asked) <= 1000  # TensorFlow Serving's limit
 
 
@@ -262,8 +250,7 @@ def test_without_the_extra_there_is_no_warm_up_and_a_version(
 ) -> None:
     for module in ("tensorflow_serving", "tensorflow_serving.apis"):
         monkeypatch.setitem(__import__("sys").modules, module, None)
-    gan = GAN(image_shape=SHAPE, latent_dim=2, generator_hidden=(2,), discriminator_hidden=(2,))
-    path = export.publish(gan, tmp_path, "gan")
+    path = export.publish(GAN(image_shape=SHAPE, latent_dim=2, **HIDDEN), tmp_path, "gan")
     assert not (path / "assets.extra").exists()
     assert Sampler(versions.find("gan", tmp_path)).number == 2
     with pytest.raises(UsageError, match=r"pip install 'tfgen\[serving\]'"):

@@ -37,20 +37,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tfgen.publishing import export
 
     folder = tmp_path_factory.mktemp("serving")
-    vae = VAE(
-        image_shape=SHAPE,
-        latent_dim=LATENTS,
-        hidden=(4,),
-        likelihood="logistic_mixture",
-        binarization="none",
-    )
-    gan = GAN(
-        image_shape=SHAPE,
-        latent_dim=LATENTS,
-        generator_hidden=(4,),
-        discriminator_hidden=(4,),
-        num_classes=CLASSES,
-    )
+    fields = {"latent_dim": LATENTS, "likelihood": "logistic_mixture", "binarization": "none"}
+    vae = VAE(image_shape=SHAPE, hidden=(4,), **fields)
+    fields = {"generator_hidden": (4,), "discriminator_hidden": (4,), "num_classes": CLASSES}
+    gan = GAN(image_shape=SHAPE, latent_dim=LATENTS, **fields)
     export.publish(vae, folder, "vae-tiny")
     export.publish(gan, folder, "gan-classes")
     return folder

@@ -48,10 +48,8 @@ def test_only_the_models_that_are_named_are_served(saved_models: Path) -> None:
     versions.write_archive(versions.find("vae", saved_models), archive)
     publish(saved_models, 3)
     models = Impatient(saved_models, 1, {"gan-classes": None, "vae": versions.Version.at(archive)})
-    assert {name: list(found) for name, found in models.entries().items()} == {
-        "gan-classes": [3, 2],
-        "vae": [1],
-    }
+    numbers = {name: list(found) for name, found in models.entries().items()}
+    assert numbers == {"gan-classes": [3, 2], "vae": [1]}
     assert models.open("vae").sampler.num_classes == 0
     models.close()
 

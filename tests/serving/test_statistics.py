@@ -52,11 +52,8 @@ class Histogram(SignatureSampler):
         self.batches: list[Mapping[str, np.ndarray]] = []
 
     def signature(self, name: str) -> Signature:
-        inputs = {
-            "images": TensorSpec(np.uint8, (None, *SHAPE)),
-            "seed": TensorSpec(np.int32, (None,)),
-            "label": TensorSpec(np.int32, (None,)),
-        }
+        inputs = {key: TensorSpec(np.int32, (None,)) for key in ("seed", "label")}
+        inputs["images"] = TensorSpec(np.uint8, (None, *SHAPE))
         return Signature(inputs, {"bits_per_dim": TensorSpec(np.float32, (None,))})
 
     def call(self, signature: str, **inputs: np.ndarray) -> Arrays:
