@@ -105,22 +105,13 @@ class Parser(argparse.ArgumentParser):
         reasons: Mapping[str, str] | None = None,
         **kwargs: Any,
     ):
-        super().__init__(
-            prog=prog,
-            description=description,
-            allow_abbrev=False,
-            formatter_class=HelpFormatter,
-            **{"conflict_handler": "resolve", **kwargs},
-        )
+        kwargs = {"conflict_handler": "resolve", "formatter_class": HelpFormatter, **kwargs}
+        super().__init__(prog=prog, description=description, allow_abbrev=False, **kwargs)
         self.help_command = f"{help_of or prog} --help"
         self._reasons = reasons or {}
         self._version = f"{prog} {__version__}"
-        self.add_argument(
-            "--version",
-            action="version",
-            version=self._version,
-            help="show the version of tfgen and exit",
-        )
+        text = "show the version of tfgen and exit"
+        self.add_argument("--version", action="version", version=self._version, help=text)
 
     def _print_message(self, message: str, file: Any = None) -> None:
         # argparse's own method ignores a full disk.

@@ -36,18 +36,10 @@ _MIN_COLUMNS = 8
 # Pixels of a side up to which matplotlib writes words beside a grid; it refuses 65 536.
 MAX_FIGURE_SIDE = 2**15
 # The positional argument of these commands.
-NAME = (
-    "NAME|RUN",
-    "name that the model was published under, for example vae, an archive (.tfgen), or a run "
-    "directory",
-)
+NAME = ("NAME|RUN", "published name, for example vae, archive (.tfgen), or run directory")
 # What a sampler is doing while it computes a signature.
-_STEPS = {
-    "latents": "drawing latents",
-    "decode": "drawing images",
-    "encode": "encoding images",
-    "log_prob": "computing log p(x)",
-}
+_STEPS = {"latents": "drawing latents", "decode": "drawing images"}
+_STEPS |= {"encode": "encoding images", "log_prob": "computing log p(x)"}
 
 
 @dataclass(frozen=True)

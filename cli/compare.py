@@ -41,12 +41,10 @@ class CompareOptions(Config):
     saved_models: Path = option(SAVED_MODELS, "folder of published models")
 
 
-@command(
-    "tfgen-compare",
-    CompareOptions,
-    "Put evaluations side by side, as tfgen-evaluate wrote them.",
-    reasons={"--to": "use --out"},
-)
+ABOUT = "Put evaluations side by side, as tfgen-evaluate wrote them."
+
+
+@command("tfgen-compare", CompareOptions, ABOUT, reasons={"--to": "use --out"})
 def main(options: CompareOptions) -> None:
     """Print the tables, and write the files of `--out`."""
     evaluations = [read_evaluation(what, options.saved_models) for what in options.what]

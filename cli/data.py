@@ -21,10 +21,8 @@ if TYPE_CHECKING:
     from tfgen.data.pictures import Size
 
 # The flags of one format alone.
-_FLAGS = {
-    "prefix": "idx",
-    **dict.fromkeys(("size", "fit", "background", "channels", "strict"), "images"),
-}
+_OF_IMAGES = ("size", "fit", "background", "channels", "strict")
+_FLAGS = {"prefix": "idx", **dict.fromkeys(_OF_IMAGES, "images")}
 _SIZE = re.compile(r"(\d{1,4})(?:[x×](\d{1,4}))?")
 
 
@@ -58,11 +56,10 @@ class DataOptions(Config):
     license: str | None = option(None, "licence and copyright holder, added to the description")
 
 
-@command(
-    "tfgen-data",
-    DataOptions,
-    "Prepare a data set from local files, as a TFDS directory for tfgen and TFDS.",
-)
+ABOUT = "Prepare a data set from local files, as a TFDS directory for tfgen and TFDS."
+
+
+@command("tfgen-data", DataOptions, ABOUT)
 def main(options: DataOptions) -> None:
     """Write the data set, and say how to train on it."""
     from tfgen.data.dataset import note_few

@@ -84,9 +84,7 @@ class EvaluateOptions(EvaluationRequest, DataSetOptions, ModelOptions):
 )
 def main(options: EvaluateOptions) -> None:
     """Evaluate a run, a version or images, write the result and print it."""
-    import_quietly(
-        "tensorflow_probability", "tfgen.evaluation.evaluate", "tfgen.evaluation.sources"
-    )
+    import_quietly("tensorflow_probability", "tfgen.evaluation.evaluate")
     from tfgen.evaluation import evaluate as evaluation
     from tfgen.evaluation.own_network import choose_extractor
 

@@ -23,11 +23,10 @@ class ReconstructOptions(ImageOptions):
     out: Path | None = option(None, ".png or .npz file (default: NAME-reconstructions.png)")
 
 
-@command(
-    "tfgen-reconstruct",
-    ReconstructOptions,
-    "Encode images with a model and decode them again, with a posterior q(z|x) from its mean.",
-)
+ABOUT = "Encode images with a model and decode them again, with a posterior q(z|x) from its mean."
+
+
+@command("tfgen-reconstruct", ReconstructOptions, ABOUT)
 def main(options: ReconstructOptions) -> None:
     """Write images and their reconstructions, and print how far they are apart."""
     own = evaluate_images(options, "encode", options.out, (".png", ".npz"))

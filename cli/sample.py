@@ -129,11 +129,10 @@ def is_folder(out: str) -> bool:
     return out.endswith(("/", os.sep)) or Path(out).is_dir()
 
 
-@command(
-    "tfgen-sample",
-    SampleOptions,
-    "Sample images from a published model (the shipped one if there is no other) or from a run.",
-)
+ABOUT = "Sample images from a published model (the shipped one if there is no other) or from a run."
+
+
+@command("tfgen-sample", SampleOptions, ABOUT)
 def main(options: SampleOptions) -> None:
     """Write images, or list the published versions."""
     if options.list:
@@ -329,11 +328,9 @@ def _interpolations(ends: np.ndarray, options: SampleOptions) -> np.ndarray:
     """The latents of all rows, each from one end to the next."""
     if len(ends) < 2:
         raise UsageError("an interpolation needs two seeds or pictures, or more")
-    rows = [
-        figures.interpolated_latents(start, end, options.columns or 0, options.path)
-        for start, end in itertools.pairwise(ends)
-    ]
-    return np.concatenate(rows)
+    way = options.columns or 0, options.path
+    pairs = itertools.pairwise(ends)
+    return np.concatenate([figures.interpolated_latents(*pair, *way) for pair in pairs])
 
 
 # --- files ------------------------------------------------------------------------------

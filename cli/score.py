@@ -155,9 +155,8 @@ def test_scores(sampler: SignatureSampler, dataset: "Dataset", options: ScoreOpt
             scores = np.fromfile(path, np.float32)
             if len(scores) >= len(test):
                 return scores[: len(test)]
-        note(
-            f"computing log p(x) of {count_noun(len(test), 'test image')}, once, into {path.parent}"
-        )
+        number = count_noun(len(test), "test image")
+        note(f"computing log p(x) of {number}, once, into {path.parent}")
     labels = test.labels if sampler.num_classes else None
     scores = compute(sampler, "log_prob", test.images, labels, options.seed)[0]["log_prob"]
     if is_kept:
@@ -259,17 +258,15 @@ def write(path: Path, arrays: Arrays, order: np.ndarray) -> None:
 
 def table_lines(arrays: Arrays, order: np.ndarray) -> list[str]:
     """The table at the terminal, whose rows are in that order, then a line on all images."""
-    nats, n = arrays["log_prob"], len(order)
+    nats, n, top = arrays["log_prob"], len(order), order[:MAX_ROWS]
     columns = {key: column for key, column in _COLUMNS.items() if key in arrays}
     table = [[heading for heading, _ in columns.values()]]
-    table += [
-        [text(arrays[key][i]) for key, (_, text) in columns.items()] for i in order[:MAX_ROWS]
-    ]
+    table += [[text(arrays[key][i]) for key, (_, text) in columns.items()] for i in top]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     # Names come last, where long ones move no column.
     lines = [
         "  ".join([*(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)), name])
-        for cells, name in zip(table, ["image", *arrays["names"][order[:MAX_ROWS]]], strict=True)
+        for cells, name in zip(table, ["image", *arrays["names"][top]], strict=True)
     ]
     if n > MAX_ROWS:
         lines.append(f"… and {n - MAX_ROWS} more; --out has all")

@@ -159,13 +159,8 @@ def sample_monitors(run: Any, console: Any, weights: str | None) -> list[Any]:
     validation = run.dataset.validation
     labels = validation.labels if run.model.num_classes else None
     try:
-        monitor = SampleMonitor(
-            validation.images,
-            labels,
-            warn=warn,
-            earlier=run.folder.read_metrics(),
-            held_out=run.options.is_validated,
-        )
+        known = {"earlier": run.folder.read_metrics(), "held_out": run.options.is_validated}
+        monitor = SampleMonitor(validation.images, labels, warn=warn, **known)
     except UsageError as error:
         publishing = ", and its last weights are published" if weights == "best" else ""
         print_line(console, f"samples are not compared with validation images: {error}")
@@ -194,14 +189,9 @@ def publish_run(run: Any, options: PublishOptions) -> str:
         weights = read_weights(run.folder.path, options.weights)
         assert weights is not None  # the run is finished
         weights.restore(run.model, "weights")
-        version = export.publish(
-            run.model,
-            options.saved_models,
-            run.name,
-            run=run.folder.read_record(),
-            weights=weights.name,
-            origin=weights.origin,
-        )
+        about: Any = {"run": run.folder.read_record(), "origin": weights.origin}
+        about["weights"] = weights.name
+        version = export.publish(run.model, options.saved_models, run.name, **about)
     published = f"published {version} from {weights}; {suggest_next(run.config.family, version)}"
     difference = "" if before is None else listing.difference(before, versions.Version.at(version))
     return f"{difference}\n{published}" if difference else published

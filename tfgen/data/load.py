@@ -25,9 +25,7 @@ _DERIVED = {"colored_mnist": colored_mnist, "stacked_mnist": stacked_mnist}
 _VERSION = r"\d+\.\d+\.\d+"
 _NAME = re.compile(rf"(?P<base>[a-z]\w*)(/(?P<config>[\w.-]+))?(:(?P<version>{_VERSION}))?")
 _CONNECT_SECONDS = 5.0
-_ADVICE = (
-    "prepare it from local files with tfgen-data idx or tfgen-data images, and pass --data-dir"
-)
+_ADVICE = "prepare it from local files with tfgen-data, and pass --data-dir"
 
 
 def load(

@@ -329,7 +329,7 @@ def open_picture(path: Path, fitting: Fitting) -> Image.Image:
         # The checksums of a PNG, which loading does not verify; then the file must be opened again.
         Image.open(file, formats=FORMATS).verify()
         file.seek(0)
-        image = Image.open(file, formats=FORMATS)
+        image: Image.Image = Image.open(file, formats=FORMATS)
         image.load()
         with contextlib.suppress(Exception):  # broken EXIF has no orientation
             ImageOps.exif_transpose(image, in_place=True)

@@ -200,6 +200,8 @@ def decoded(records: Any, shape: tuple[int, ...], names: list[str], is_raw: bool
     spec = {name: tf.io.FixedLenFeature([], tf.int64) for name in names}
     spec["image"] = tf.io.FixedLenFeature([], tf.string)
 
+    options = {"fn_output_signature": tf.TensorSpec(shape, tf.uint8), "parallel_iterations": 32}
+
     def decode_image(encoded: Any) -> Any:
         # decode_png also reads JPEG: it looks at the content.
         return tf.ensure_shape(tf.io.decode_png(encoded, channels=shape[2]), shape)
@@ -209,12 +211,6 @@ def decoded(records: Any, shape: tuple[int, ...], names: list[str], is_raw: bool
         if is_raw:
             flat = tf.io.decode_raw(parsed["image"], tf.uint8)
             return parsed | {"image": tf.reshape(flat, (-1, *shape))}
-        images = tf.map_fn(
-            decode_image,
-            parsed["image"],
-            fn_output_signature=tf.TensorSpec(shape, tf.uint8),
-            parallel_iterations=32,
-        )
-        return parsed | {"image": images}
+        return parsed | {"image": tf.map_fn(decode_image, parsed["image"], **options)}
 
     return records.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(2)

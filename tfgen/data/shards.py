@@ -75,10 +75,8 @@ class ShardRequest(Config):
     def training(self) -> dict[str, Any]:
         """How the model was trained, as far as that is known: parts of its config.json."""
         train_on = {} if self.train_on is None else {"train_on": self.train_on}
-        return {
-            "options": {"dataset": self.dataset, **train_on},
-            "data": {"fingerprint": self.data_fingerprint},
-        }
+        data = {"fingerprint": self.data_fingerprint}
+        return {"options": {"dataset": self.dataset, **train_on}, "data": data}
 
     @property
     def num_shards(self) -> int:
@@ -153,11 +151,8 @@ class Manifest(NamedTuple):
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Writes the manifest, whole or not at all."""
-    content = {
-        "format": _FORMAT,
-        "request": manifest.request.to_json(),
-        "shards": [shard.to_json() for shard in manifest.shards],
-    }
+    content = {"format": _FORMAT, "request": manifest.request.to_json()}
+    content["shards"] = [shard.to_json() for shard in manifest.shards]
     write_bytes(folder / MANIFEST, (json.dumps(content, indent=1) + "\n").encode())
 
 

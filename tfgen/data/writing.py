@@ -96,9 +96,8 @@ def write_batches(
     """
     target = check_target(name, data_dir, overwrite)
     tfds = import_tfds()
-    fields = {
-        "image": tfds.features.Image(shape=image_shape, dtype=np.uint8, encoding_format="png")
-    }
+    image = tfds.features.Image(shape=image_shape, dtype=np.uint8, encoding_format="png")
+    fields = {"image": image}
     if classes is not None:
         kind = "num_classes" if isinstance(classes, int) else "names"
         fields["label"] = tfds.features.ClassLabel(**{kind: classes})

@@ -180,10 +180,10 @@ def _cells(models: Mapping[str, Group], metric: Metric, usual: Sequence[int]) ->
         if metric.part not in TABLES["samples"]
         or (models[name].measurement.n >= LEAST_RANKED and not copied_images(models[name]))
     ]
-    printed = {
-        name: metric.better * float(format_number(statistic.mean, metric.digits))
-        for name, statistic in known.items()
+    texts = {
+        name: format_number(statistic.mean, metric.digits) for name, statistic in known.items()
     }
+    printed = {name: metric.better * float(text) for name, text in texts.items()}
     cells = {}
     for name, statistic in known.items():
         n, members = models[name].measurement.n, models[name].evaluations

@@ -103,12 +103,9 @@ class Job:
             batch: images at a time.
             settings: what decides the values, besides the weights, the data and the seed.
         """
-        decisive = {
-            "weights": self.source.weights_sha256,
-            "data": [self.dataset.fingerprint, self.request.split, self.n],
-            "seed": self.request.seed,
-            **settings,
-        }
+        data = [self.dataset.fingerprint, self.request.split, self.n]
+        decisive = {"weights": self.source.weights_sha256, "data": data, **settings}
+        decisive["seed"] = self.request.seed
         key, values = json.dumps(decisive, sort_keys=True), np.full(self.n, np.nan)
         path = self.partial_path.with_name(f"{self.partial_path.name}-{name}.npz")
         self.partial_files.append(path)
@@ -167,7 +164,7 @@ def evaluate(job: Job, extractor: Extractor | None, likelihood: bool = True) -> 
 
 def provenance(job: Job) -> dict[str, Any]:
     """What decides an evaluation's metrics, apart from the features."""
-    source = job.source
+    source, data, split = job.source, job.dataset, job.request.split
     run = {} if source.kind == "images" else source.training
     options = run.get("options", {})
     # Runs of earlier versions also hold options of the command, which decide nothing.
@@ -183,11 +180,7 @@ def provenance(job: Job) -> dict[str, Any]:
         "weights": source.weights,
         "weights_sha256": source.weights_sha256,
         "train_on": source.train_on,
-        "dataset": {
-            "name": job.dataset.name,
-            "fingerprint": job.dataset.fingerprint,
-            "split": job.request.split,
-        },
+        "dataset": {"name": data.name, "fingerprint": data.fingerprint, "split": split},
         "n": job.n,
         "evaluation_seed": job.request.seed,
         "machine": machine.hardware_record(),
@@ -277,13 +270,9 @@ def _count_modes(job: Job, extractor: Extractor) -> dict[str, Any]:
         classes = extractor.extract(samples, advance).classes
         assert classes is not None
         counts = captured_modes(classes, num_modes)
-    return {
-        "n": n,
-        "captured": counts.captured,
-        "kl": counts.kl,
-        "captured_by_uniform": expected_modes(n, num_modes),
-        "kl_of_uniform": (num_modes - 1) / (2 * n),
-    }
+    captured = {"captured": counts.captured, "kl": counts.kl}
+    captured |= {"captured_by_uniform": expected_modes(n, num_modes)}
+    return {"n": n, **captured, "kl_of_uniform": (num_modes - 1) / (2 * n)}
 
 
 def copies(samples: np.ndarray, held_out: np.ndarray, train: np.ndarray) -> dict[str, Any]:

@@ -46,12 +46,8 @@ def counted_modes(histogram: np.ndarray) -> ModeCounts:
     """The same as `captured_modes`, of the samples of each mode, `int64[M]`."""
     reached = histogram > 0
     p, uniform = histogram[reached] / histogram.sum(), 1 / len(histogram)
-    return ModeCounts(
-        captured=int(reached.sum()),
-        kl=float(np.sum(p * np.log(p / uniform))),
-        entropy=float(np.sum(p * np.log(1 / p))),
-        histogram=histogram,
-    )
+    kl, entropy = (float(np.sum(p * np.log(ratio))) for ratio in (p / uniform, 1 / p))
+    return ModeCounts(int(reached.sum()), kl, entropy, histogram)
 
 
 def expected_modes(n: int, num_modes: int) -> float:

@@ -133,9 +133,8 @@ def fit_images(images: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
         images: grey or RGB.
         shape: height, width, channels; None for any.
     """
-    height, width, channels = (
-        side or own for side, own in zip(shape, images.shape[1:], strict=True)
-    )
+    sides = zip(shape, images.shape[1:], strict=True)
+    height, width, channels = (side or own for side, own in sides)
     if channels < images.shape[3]:
         images = np.stack([to_array(to_picture(image).convert("L")) for image in images])
     images = images.repeat(channels // images.shape[3], axis=3)

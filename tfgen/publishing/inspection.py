@@ -74,10 +74,8 @@ def _faults(meta: _MetaGraph, allowed: frozenset[str]) -> Iterator[str]:
     # The node that saves and the one that restores, and the function that each of them calls.
     saver: dict[str, str] = {}
     content, names = meta.SerializeToString(), meta.saver_def
-    for tensor, operations in (
-        (names.save_tensor_name, SAVING),
-        (names.restore_op_name, RESTORING),
-    ):
+    parts = (names.save_tensor_name, SAVING), (names.restore_op_name, RESTORING)
+    for tensor, operations in parts:
         if not tensor:
             continue
         call: Any = nodes.get(_node_name(tensor))

@@ -13,14 +13,11 @@ from tfgen.settings.training import RESUMABLE, TrainingOptions
 from tfgen.system.terminal import count_noun
 
 # Formats of an evaluation's likelihoods; the first that is there is shown.
-_LIKELIHOODS = {
-    "bits_per_dim": "{:.3f} bits/dim",
-    "negative_elbo": "−ELBO {:.2f} nats",
-    "nll": "NLL {:.2f} nats",
-}
+_LIKELIHOODS = {"bits_per_dim": "{:.3f} bits/dim", "negative_elbo": "−ELBO {:.2f} nats"}
+_LIKELIHOODS["nll"] = "NLL {:.2f} nats"
 # Of the rows.
-HEADINGS = ("name", "version", "epochs", "published", "size", "FID", "n", "likelihood")
-HEADINGS += ("preset and settings",)
+_FIGURES = ("size", "FID", "n", "likelihood")
+HEADINGS = ("name", "version", "epochs", "published", *_FIGURES, "preset and settings")
 
 
 def rows(saved_models: Path, name: str | None = None) -> Iterator[tuple[str, ...]]:

@@ -89,10 +89,8 @@ def _find_keras_fault(path: Path) -> str | None:
     """
     with zipfile.ZipFile(path) as archive:
         classes: set[str] = set()
-        json.loads(
-            archive.read("config.json"),
-            object_hook=lambda entry: classes.add(str(entry.get("class_name"))),
-        )
+        config = archive.read("config.json")
+        json.loads(config, object_hook=lambda entry: classes.add(str(entry.get("class_name"))))
         if "TFSMLayer" in classes:
             return "a TFSMLayer runs another SavedModel; pass that SavedModel instead"
         for name in archive.namelist():

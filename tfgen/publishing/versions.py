@@ -363,13 +363,8 @@ def write_version(
     base = saved_models / name
     # A server ignores the hidden folder, because its name is no integer.
     with fresh_folder(base, "writing") as temporary:
-        manifest = {
-            "format": 1,
-            "name": name,
-            "published": time.strftime("%Y-%m-%d"),
-            **write(temporary),
-            "files": hash_files(temporary),
-        }
+        manifest = {"format": 1, "name": name, "published": time.strftime("%Y-%m-%d")}
+        manifest |= {**write(temporary), "files": hash_files(temporary)}
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
         seal(temporary)
         while True:

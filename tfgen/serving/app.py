@@ -95,11 +95,9 @@ class Server:
         name, number, api = parse(request.method, request.scope["raw_path"].decode())
         if api == "predict":
             body = await self._body(request)
-            answer = await self.pool.answer(
-                request,
-                partial(self.models.open, name, number),
-                partial(self.models.predict, name, number, body),
-            )
+            prepare = partial(self.models.open, name, number)
+            compute = partial(self.models.predict, name, number, body)
+            answer = await self.pool.answer(request, prepare, compute)
         else:  # it computes nothing
             answer = await run_in_threadpool(getattr(self.models, api), name, number)
         status = 499 if answer is None else 200  # 499: nobody waits for it any more
