@@ -179,7 +179,7 @@ def open_images(artifact: Artifact, options: EvaluateOptions, console: Console) 
     manifest = sources.find_shards(path) if artifact.kind == "shards" else None
     files = [] if manifest else find_files([path])
     if not manifest and options.dataset is None:
-        raise UsageError(f"{what} holds images; name the data set to compare with with --dataset")
+        raise UsageError(f"{what} holds images; name the data set to compare with: --dataset")
     with status("loading the data set"):
         training = manifest.request.training if manifest else {}
         dataset = open_data_set(options, training, f"the model of {what}")

@@ -86,4 +86,4 @@ def test_one_prepared_under_that_name_is_taken_where_it_is_asked_for(tmp_path) -
     images = np.random.default_rng(0).integers(0, 256, (12, 4, 4, 3), np.uint8)
     write_prepared("stacked_mnist", {"train": Split(images, np.arange(12))}, tmp_path)
     assert load("stacked_mnist", tmp_path).image_shape == (4, 4, 3)
-    refuses(lambda: load("stacked_mnist", tmp_path / "none"), "it is not in")
+    refuses(lambda: load("stacked_mnist", tmp_path / "none"), "neither ")
