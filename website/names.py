@@ -26,8 +26,7 @@ SUBMODULES: dict[str, tuple[str, ...]] = {
         *(f"distances.{name}" for name in ("Moments", "moments", "frechet_distance", "fid", "kid")),
         *(f"coverage.{name}" for name in ("Coverage", "coverage")),
         *(f"modes.{name}" for name in ("ModeCounts", "captured_modes", "expected_modes")),
-        *(f"likelihood.{name}" for name in ("Bounds",)),
-        *(f"likelihood.{name}" for name in ("dequantized_log_prob", "bits_per_dim")),
+        *(f"likelihood.{name}" for name in ("Bounds", "dequantized_log_prob", "bits_per_dim")),
         "likelihood.active_units",
         "sources.density_of",
         "features.Extractor",
@@ -39,7 +38,7 @@ SUBMODULES: dict[str, tuple[str, ...]] = {
     "models": (
         *(f"base.{name}" for name in ("Curve", "Signatures")),
         *(f"preprocessing.{name}" for name in ("Preprocessing", "check_images")),
-        *(f"vae.bounds.{name}" for name in ("ELBO", "ImportanceWeighted", "kl_to_prior")),
+        *(f"vae.bounds.{name}" for name in ("Terms", "Draws", "NormalPosterior")),
         "vae.likelihoods.Bernoulli",
         "vae.logistic_mixture.LogisticMixture",
         *(f"gan.losses.{name}" for name in ("AdversarialLoss", "classifier_loss")),

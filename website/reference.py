@@ -15,7 +15,7 @@ INHERITED = (
     *("compile", "fit", "evaluate", "summary", "default_optimizers", "signatures"),
     *("save", "start_from"),
     *("sample", "latents", "decode", "encode", "log_prob", "posterior", "prior", "likelihood"),
-    *("elbo", "importance_weighted", "importance_log_prob", "networks"),
+    *("sample_terms", "bound", "posterior_moments", "networks"),
 )
 
 

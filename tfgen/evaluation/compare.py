@@ -267,7 +267,7 @@ def features_text(evaluation: Mapping[str, Any]) -> str:
 def _feature_remarks(evaluation: Mapping[str, Any]) -> list[str]:
     """Remarks on the limits of an evaluation's features."""
     description = reading.extractor(evaluation)
-    accuracy = description.get("accuracy", 1.0)
+    accuracy = 1.0 if description.get("accuracy") is None else description["accuracy"]
     remarks = {
         # A network of the user's own is described by the range of its pixels, too.
         "A fixed random network cannot tell what is shown; for labelled images, train a classifier "

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Density: TypeAlias = Literal["latent", "exact", "dequantized", "estimate"] | None
 # What `describe_events` returns for a probability of bytes, the only likelihood in bits/dim.
 BYTES = "bytes"
+# Importance samples of a draw of `log_prob`, of the density "latent".
+IMPORTANCE_SAMPLES = 64
 # Points along each side of the picture of a two-dimensional latent space.
 MANIFOLD_SIDE = 20
 # Images that a run shows after each epoch. A conditional model has a row for each class, up to a
@@ -57,11 +59,11 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
       `"dequantized"`: the density of dequantized bytes, which is averaged over draws, a tighter
       bound. `"estimate"`: an unbiased estimate of a lower bound, such as Hutchinson's; draws are
       averaged in nats, because an average of probabilities would reward their noise. `"latent"`: a
-      bound by importance sampling, which is averaged as a probability. `tfgen-evaluate` computes it
-      from `sample_terms(events, noise, labels, samples)`, which returns an object with
-      `log_likelihoods` log p(x|z) and `log_ratios` log p(z) − log q(z|x), both `[B, samples]`, and
-      `kl` `[B]`, in closed form where there is one; `posterior(events, labels)` must have a
-      `mean()`. None: there is no likelihood.
+      bound by importance sampling, which is averaged as a probability. It needs no
+      `log_prob_images`, but `sample_terms(events, noise, labels, samples)`, which returns an object
+      with `log_likelihoods` log p(x|z) and `log_ratios` log p(z) − log q(z|x), both
+      `[B, samples]`, and `kl` `[B]`, in closed form where there is one; and
+      `posterior(events, labels)`, which has a `mean()`. None: there is no likelihood.
     - `describe_events()`: what the likelihood is a density of, in words. `BYTES` says that it is a
       probability of bytes, which is also given in bits/dim. By default, a density but `"latent"` is
       of bytes, unless the preprocessing binarizes them.
@@ -127,14 +129,34 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
             images: `uint8[B, H, W, C]`.
             noise: the source of their noise.
             labels: one-hot, `[B, K]`, for a conditional model; else None.
+
+        Raises:
+            UsageError: the family has no encoder.
         """
         raise UsageError(f"a {type(self).__name__} has no encoder")
 
     def log_prob_images(
         self, images: tf.Tensor, noise: Noise, labels: tf.Tensor | None = None
     ) -> tf.Tensor:
-        """log p(x) of images by one draw of the noise, nats, `[B]`; arguments as above."""
-        raise UsageError(f"a {type(self).__name__} has no likelihood")
+        """log p(x) of images by one draw of the noise, nats, `[B]`; uses the raw weights.
+
+        With the density `"latent"`, the importance-weighted bound of `IMPORTANCE_SAMPLES` samples
+        (Burda et al. 2015).
+
+        Args:
+            images: `uint8[B, H, W, C]`.
+            noise: the source of their noise.
+            labels: one-hot, `[B, K]`, for a conditional model; else None.
+
+        Raises:
+            UsageError: the family has no likelihood.
+        """
+        if self.density != "latent":
+            raise UsageError(f"a {type(self).__name__} has no likelihood")
+        events = self.preprocessing.events(images, noise, self.likelihood_dtype)
+        terms: Any = self.sample_terms(events, noise, labels, IMPORTANCE_SAMPLES)
+        log_weights = terms.log_likelihoods + terms.log_ratios
+        return tf.reduce_logsumexp(log_weights, axis=1) - math.log(IMPORTANCE_SAMPLES)
 
     def signatures(self) -> Signatures:
         """`sample`, `latents` and `decode`; `encode`, `log_prob` and `classes` where they exist."""

@@ -220,7 +220,7 @@ class SignatureSampler(ImageSampler):
 
 def split_latents(outputs: Arrays) -> tuple[np.ndarray, Arrays]:
     """The latents among the outputs of `encode`, `float32[N, D]`, and the others by name."""
-    # Versions of before 0.1.0 call a posterior's mean so.
+    # Versions published before 0.1.0 call a posterior's mean so.
     name = "latents" if "latents" in outputs else "mean"
     return outputs[name], {other: outputs[other] for other in outputs if other != name}
 

@@ -68,14 +68,17 @@ def move_into_place(folder: Path, target: Path, overwrite: bool = False) -> None
     seal(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
     with fresh_folder(target.parent, target.name) as aside:
-        if overwrite and target.exists():
-            target.rename(aside / target.name)
         try:
+            if overwrite and target.exists():
+                target.rename(aside / target.name)
             folder.rename(target)
         except OSError:
             if target.exists():  # another process was faster
                 raise UsageError(f"{target} exists already; choose another place") from None
             raise
+        finally:
+            if not target.exists() and (aside / target.name).exists():  # Ctrl-C came in between
+                (aside / target.name).rename(target)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

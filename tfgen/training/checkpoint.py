@@ -204,10 +204,22 @@ def read_best(folder: Path) -> Checkpoint | None:
         WorkError: it is damaged.
     """
     folders = newest_first(folder, "best")
+    return read(folders[0], "best") if folders else None
+
+
+def recover_best(folder: Path) -> tuple[Checkpoint | None, str]:
+    """The best checkpoint and no text; or None and what is wrong with it, moved out of the folder.
+
+    See `read_best`.
+    """
     try:
-        return read(folders[0], "best") if folders else None
+        return read_best(folder), ""
     except WorkError as error:
-        raise WorkError(f"{error}; if you remove it, the last weights are used") from error
+        path = newest_first(folder, "best")[0]
+        aside = folder.parent / f"damaged-{path.name}"
+        shutil.rmtree(aside, ignore_errors=True)  # damaged earlier
+        path.rename(aside)
+        return None, f"{error}; it is set aside as {aside}"
 
 
 def check_choice(choice: str) -> None:
@@ -234,8 +246,11 @@ def read_weights(run: Path, choice: str) -> Checkpoint | None:
     """
     check_choice(choice)
     folder = RunFolder(run).checkpoints
-    if choice == "best" and (best := read_best(folder)) is not None:
-        return best
+    try:
+        if choice == "best" and (best := read_best(folder)) is not None:
+            return best
+    except WorkError as error:
+        raise WorkError(f"{error}; --weights last takes the last weights") from error
     if choice in ("best", "last"):
         return read_newest(folder)[0]
     folders = {}

@@ -46,7 +46,9 @@ def cost_table(config: RunConfig) -> str:
         pixels = sum(split.images.size for split in (data.train, data.validation, data.test))
         # As arrays and as tensors; those of the cache are read from the disk.
         in_memory = 2 * pixels if pixels <= cache.MAX_IN_MEMORY else 0
-        rows["memory"] = f"about {format_bytes(machine.peak_mib() * 2**20 + in_memory)}"
+        memory = machine.peak_mib() * 2**20 + in_memory
+        there = "" if memory < (limit := machine.memory_bytes()) else f" of {format_bytes(limit)}"
+        rows["memory"] = f"about {format_bytes(memory)}{there}"
     settings = config.model.to_json() | options.to_json()
     texts = {
         "model": f"{config.family}, preset {settings.pop('preset')}",

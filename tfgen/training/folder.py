@@ -13,7 +13,7 @@ from tfgen import registry
 from tfgen.errors import UsageError, WorkError
 from tfgen.settings.fields import flag_of
 from tfgen.settings.training import RESUMABLE, RunConfig, TrainingOptions
-from tfgen.system.atomic import LOCK, locked, write_bytes
+from tfgen.system.atomic import locked, write_bytes
 
 # Parent of the run directories that are not set by --run-dir.
 RUNS = Path("runs")
@@ -69,7 +69,7 @@ class RunFolder:
         except OSError as error:
             text = f"run directory {self.path} cannot be used ({error.strerror}); choose another"
             raise UsageError(text) from error
-        if set(self.path.iterdir()) - {self.path / LOCK}:
+        if any(not path.name.startswith(".") for path in self.path.iterdir()):
             raise UsageError(f"run directory {self.path} is not empty; choose another --run-dir")
 
     def locked(self) -> contextlib.AbstractContextManager[None]:

@@ -180,7 +180,10 @@ class Run:
             print_line(self.console, f"{problem}; the checkpoint before it is used")
         if restored is not None:
             self._restore(restored)
-        if (best := checkpoint.read_best(self.folder.checkpoints)) is not None:
+        best, problem = checkpoint.recover_best(self.folder.checkpoints)
+        if problem:
+            print_line(self.console, f"{problem}; a later best one takes its place")
+        if best is not None:
             self._best, self._best_epoch = best.state["value"], best.state["epoch"]
 
     def _restore(self, restored: checkpoint.Checkpoint) -> None:

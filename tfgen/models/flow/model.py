@@ -66,7 +66,7 @@ class Flow(GenerativeModel):
         conditioner: a function `(inputs, outputs, seed=, dtype=)` that returns the conditioner of a
             coupling, a layer from events of the shape `inputs` to parameters of the shape
             `outputs`, both without the batch. A conditional model's inputs end with the label. A
-            flow whose conditioners return zeros is the identity. A `.keras` file holds the function
+            coupling whose conditioner returns zeros is the identity. A `.keras` file holds the function
             by its name, so it needs `@keras.saving.register_keras_serializable`. None: the
             configuration's.
         preprocessing: turns bytes into events; None takes `Dequantized(alpha)`. With `Identity()`,

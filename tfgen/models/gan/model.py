@@ -311,18 +311,19 @@ class GAN(GenerativeModel):
         return self._log_values(game, **values)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Both losses and scores of a batch, by the generator's EMA weights, if any."""
+        """Both losses and scores of a batch, by the generator itself, not its EMA.
+
+        Its opponent was trained against it, so that they compare with those of training.
+        """
         game = self._round(data, self.next_test_noise(), training=False)
-        with self.averaged():
-            fake = self._draw(game)
-        return self._log_values(game, **self.game_values(game, fake))
+        return self._log_values(game, **self.game_values(game, self._draw(game)))
 
     def game_values(
         self, game: Round, fake: tf.Tensor, slope_times: int = 1
     ) -> dict[str, tf.Tensor]:
-        """Both losses and both scores of real and `fake` events, `[B]` each, or of their packs.
+        """Both losses and both scores of the real events of `game` and of `fake`, `[B]` each.
 
-        Sample weights multiply the term of real events in the discriminator's loss, nothing else.
+        With packs, they are those of packs. Sample weights multiply the term of real events in the discriminator's loss, nothing else.
         `slope_times` multiplies R₁ and R₂.
 
         The discriminator gets real and generated events in two passes. Batch normalization needs

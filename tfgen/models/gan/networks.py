@@ -214,9 +214,9 @@ def residual_generator(config: GANConfig, seed: int, dtype: Any) -> keras.Model:
             maps = make(keras.layers.Conv2D, channels[times], kernel_size=1, use_bias=False)(maps)
         double = [keras.layers.UpSampling2D(2, dtype=dtype), *cropping(image_shape, times, dtype)]
         maps = keras.layers.Add(dtype=dtype)([_apply(double, maps), larger])
-    outputs = make(keras.layers.Conv2D, image_shape[-1], kernel_size=3)(larger)
     # Rounded to 16 bits, tanh would be coarser than bytes.
-    outputs = keras.layers.Activation("tanh", dtype=precise(dtype))(outputs)
+    last = {"kernel_size": 3, "activation": "tanh", "dtype": precise(dtype)}
+    outputs = make(keras.layers.Conv2D, image_shape[-1], **last)(larger)
     return keras.Model(latents, outputs, name="generator")
 
 

@@ -22,8 +22,6 @@ from tfgen.settings.model import check_image_architecture
 
 # Keeps log σ finite where the softplus underflows.
 _MIN_STDDEV = 1e-7
-# Importance samples of a draw of `log_prob`.
-IMPORTANCE_SAMPLES = 64
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
@@ -280,7 +278,7 @@ class VAE(GenerativeModel):
         return terms.elbo(self.kl_weight(), self.config.free_bits) if training else terms.elbo()
 
     def kl_weight(self) -> tf.Tensor | float:
-        """Weight of the KL in this step's gradient, `beta` · step / `kl_warmup_steps`."""
+        """Weight of the KL in this step's gradient, `beta` · step / `kl_warmup_steps`, `[]`."""
         steps, beta = self.config.kl_warmup_steps, self.config.beta
         if not steps:
             return beta
@@ -335,13 +333,6 @@ class VAE(GenerativeModel):
         """The mean of q(z|x), as in `posterior_moments`; draws no noise."""
         events = self.preprocessing.likely_events(images, self.likelihood_dtype)
         return self.posterior(events, labels).mean()
-
-    def log_prob_images(
-        self, images: tf.Tensor, noise: Noise, labels: tf.Tensor | None = None
-    ) -> tf.Tensor:
-        """The importance-weighted bound on log p(x) (Burda et al. 2015) by 64 samples of z."""
-        events = self.preprocessing.events(images, noise, self.likelihood_dtype)
-        return self.sample_terms(events, noise, labels, IMPORTANCE_SAMPLES).importance_weighted()
 
     def decode_events(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
         """The mean of p(x|z), `[B, *event_shape]`."""

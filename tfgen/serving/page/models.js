@@ -113,7 +113,7 @@ export class ModelVersion {
 
   /** Mean and standard deviation of the posterior of each image; see `hasPosterior`. */
   async encode(pictures, signal) {
-    // Versions of before 0.1.0 call the latents so.
+    // Versions published before 0.1.0 call the latents `mean`.
     const { mean, latents = mean, stddev } =
       await this.#callWithImages("encode", pictures, signal);
     return latents.map((vector, i) => ({
