@@ -38,7 +38,7 @@ SUBMODULES: dict[str, tuple[str, ...]] = {
     "models": (
         *(f"base.{name}" for name in ("Curve", "Signatures")),
         *(f"preprocessing.{name}" for name in ("Preprocessing", "check_images")),
-        *(f"vae.bounds.{name}" for name in ("Terms", "Draws", "NormalPosterior")),
+        *(f"vae.bounds.{name}" for name in ("Terms", "NormalPosterior")),
         "vae.likelihoods.Bernoulli",
         "vae.logistic_mixture.LogisticMixture",
         *(f"gan.losses.{name}" for name in ("AdversarialLoss", "classifier_loss")),

@@ -66,9 +66,9 @@ class Flow(GenerativeModel):
         conditioner: a function `(inputs, outputs, seed=, dtype=)` that returns the conditioner of a
             coupling, a layer from events of the shape `inputs` to parameters of the shape
             `outputs`, both without the batch. A conditional model's inputs end with the label. A
-            coupling whose conditioner returns zeros is the identity. A `.keras` file holds the function
-            by its name, so it needs `@keras.saving.register_keras_serializable`. None: the
-            configuration's.
+            coupling whose conditioner returns zeros is the identity. A `.keras` file holds the
+            function by its name, so it needs `@keras.saving.register_keras_serializable`. None:
+            the configuration's.
         preprocessing: turns bytes into events; None takes `Dequantized(alpha)`. With `Identity()`,
             `image_shape` may be any event shape whose last axis has two entries or more.
         name: name of the model.

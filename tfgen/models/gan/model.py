@@ -321,10 +321,13 @@ class GAN(GenerativeModel):
     def game_values(
         self, game: Round, fake: tf.Tensor, slope_times: int = 1
     ) -> dict[str, tf.Tensor]:
-        """Both losses and both scores of the real events of `game` and of `fake`, `[B]` each.
+        """Both losses and both scores, `[B]` each; with packs, of packs.
 
-        With packs, they are those of packs. Sample weights multiply the term of real events in the discriminator's loss, nothing else.
-        `slope_times` multiplies R₁ and R₂.
+        Args:
+            game: real events, their labels and weights. The weights multiply the term of real
+                events in the discriminator's loss, nothing else.
+            fake: generated events, `[B, *event_shape]`.
+            slope_times: factor of R₁ and R₂.
 
         The discriminator gets real and generated events in two passes. Batch normalization needs
         separate moments for them, and the pass over real events need not wait for the generator.

@@ -16,6 +16,8 @@ POSTERIOR = 0x706F
 class Terms(NamedTuple):
     """The terms of both bounds of each event, from K samples z of q(z|x), in nats.
 
+    The bounds of Kingma & Welling 2013 and of Burda et al. 2015.
+
     Attributes:
         log_likelihoods: log p(x|z), `float[B, K]`.
         log_ratios: log p(z) − log q(z|x), `float[B, K]`.
@@ -104,7 +106,11 @@ class NormalPosterior(tfd.MultivariateNormalDiag):
         return tfd.MultivariateNormalDiag._parameter_properties(dtype, num_classes)
 
     def draw(self, noise: tf.Tensor) -> Draws:
-        """The samples z = μ + σ ε of ε, standard normal, `[K, B, D]`."""
+        """The samples z = μ + σ ε (Kingma & Welling 2013).
+
+        Args:
+            noise: ε, standard normal, `[K, B, D]`.
+        """
         latents = self.mean() + self.stddev() * noise
         log_ratios = self._prior.log_prob(latents) - self.log_prob(latents)
         return Draws(self._decode(latents), latents, log_ratios, [self.kl()])
