@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tests.errors import refuses
 from tests.models.families import FAMILIES, IMAGES
+from tests.models.test_contracts import FAMILIES as ALL
 from tfgen import GAN, VAE, Flow, FlowMatching
 from tfgen.random import seeds_of_draws
 
@@ -81,6 +82,19 @@ def test_draws_combine_as_the_density_says(name: str) -> None:
     expected = values.mean(0) if model.density == "estimate" else mean
     np.testing.assert_allclose(model.log_prob(images, seeds=seeds, draws=3), expected, rtol=1e-5)
     refuses(lambda: model.log_prob(images, draws=0), "draws = 0", "least is 1")
+
+
+# A hierarchical VAE has its own test.
+@pytest.mark.parametrize("name", [name for name in ALL if name != "vae-hierarchical"])
+def test_the_last_layer_of_a_network_computes_in_float32(name: str) -> None:
+    model = ALL[name](dtype="mixed_bfloat16")
+    assert model.networks
+    for network in model.networks:
+        if network.name == "features":
+            continue  # no outputs of the model
+        assert {output.dtype for output in network.outputs} == {"float32"}
+        last = next(layer for layer in reversed(network.layers) if layer.weights)
+        assert last.compute_dtype == "float32", network.name
 
 
 def test_a_gan_has_neither_encoder_nor_likelihood() -> None:

@@ -81,7 +81,7 @@ class Draws(NamedTuple):
 
 
 class NormalPosterior(tfd.MultivariateNormalDiag):
-    """q(z|x), normal with independent dimensions.
+    """q(z|x), normal with independent dimensions (Kingma & Welling 2013).
 
     Args:
         mean: `[B, D]`.
