@@ -105,7 +105,7 @@ def parse(argv: list[str]) -> Request:
         check_resumable(saved, config)
     publishing = _flags.read_flags(namespace, PublishOptions)
     if not options.is_validated and publishing.weights == "best":
-        raise UsageError("--train-on all leaves no images to find --weights best; leave it out")
+        raise UsageError("--weights best needs validation images: leave out --train-on all or it")
     cluster = _flags.read_flags(namespace, _flags.RayOptions)
     if cluster.ray is not None:
         if first.strategy not in (None, "multiworker"):

@@ -40,7 +40,7 @@ class ServeOptions(Config):
     workers: int | None = option(
         None, "requests computed at once (default: one for each core)", minimum=1, maximum=256
     )
-    queue: int = option(100, "most waiting requests; further ones get status 503", minimum=0)
+    queue: int = option(100, "maximum number of waiting requests; others get status 503", minimum=0)
     max_batch: int = option(1000, "maximum batch size of a request", minimum=1)
     max_body: float = option(64.0, "maximum body size of a request [MB]", above=0, maximum=2048)
     timeout: float = option(60.0, "time limit for an answer [s]", above=0, maximum=86_400)

@@ -120,8 +120,8 @@ class Prepared:
         if self.num_classes is None or (labels == -1).all():
             return None
         if labels.min() < 0 or labels.max() >= self.num_classes:
-            span = f"{labels.min()}…{labels.max()}"
-            raise UsageError(f"{self.folder}: labels {span} of {self.num_classes} classes")
+            span = f"{labels.min()}…{labels.max()}, not 0…{self.num_classes - 1}"
+            raise UsageError(f"{self.folder}: labels are {span}")
         return labels
 
 

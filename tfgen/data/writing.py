@@ -148,7 +148,7 @@ def check_target(name: str, data_dir: str | Path, overwrite: bool = False) -> Pa
         UsageError: `name` is not in snake case, or the folder exists or cannot be created.
     """
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{name!r} is not in snake case, as a data set name is: my_images")
+        raise UsageError(f"{name!r} is no data set name, which is in snake case: my_images")
     target = Path(data_dir) / name / _VERSIONS.get(name, "1.0.0")
     if target.exists() and not overwrite:
         raise UsageError(f"{printable(target)} exists already; replace it with --overwrite")

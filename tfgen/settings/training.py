@@ -31,7 +31,7 @@ class TrainingOptions(Config):
     schedule: Literal["constant", "cosine"] = option(
         "constant", "learning rate after warm-up: constant, or cosine decay to 0 at the last epoch"
     )
-    clip_norm: float = option(0.0, "clip the global gradient norm to this; 0: none", minimum=0)
+    clip_norm: float = option(0.0, "largest global gradient norm; 0 disables clipping", minimum=0)
     train_on: TrainOn = option("train", "images to train on: train, or all but the test images")
     augment: tuple[Augmentation, ...] = option(
         (), "random flips left-right, translations by up to an eighth of each side, or both"
