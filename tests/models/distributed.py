@@ -9,6 +9,7 @@ Every case writes its results as `FOLDER/<case>-<label>.npz`, with the label `mi
 `worker0` or `worker1`.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -32,7 +33,7 @@ from tfgen.models import batch
 from tfgen.nn import overrides, replicas
 from tfgen.nn.cpu import Adam
 from tfgen.nn.replicas import pad_empty
-from tfgen.training.cluster import make_strategy, scope
+from tfgen.training.cluster import make_strategy
 
 
 class Images(NamedTuple):
@@ -106,8 +107,8 @@ class WithContentNoise:
         """The times of flow matching, which would be spread over the images of a batch."""
         return noise.uniform(size, (), 0, self.likelihood_dtype)
 
-    def side_by_side(self, function: Callable, noise: Any, *batches: Any) -> Any:
-        return function(noise, *batches)
+    def side_by_side(self, function: Callable, *inputs: Any) -> Any:
+        return function(*inputs)
 
 
 @dataclass
@@ -156,7 +157,7 @@ class Case:
     def train(self, strategy: Any) -> dict[str, np.ndarray]:
         """Trains; returns weights, optimizers' states and logs."""
         keras.utils.set_random_seed(0)
-        with scope(strategy):
+        with contextlib.nullcontext() if strategy is None else strategy.scope():
             model = self.model(self.eagerly and strategy is None)
         n, (images, labels, held_out, held_out_labels) = self.images, self.data()
         weights = np.linspace(0.5, 2, len(images)).astype(np.float32)
@@ -241,7 +242,7 @@ SHARES = ([[3.0, 1.0], [0.0]], [[0.0, 3.0], [0.0]])
 
 def step_by(optimizer: Any, strategy: Any, shares: Any) -> list[np.ndarray]:
     """Two variables of zeros after a step by the shares of a gradient, one for each replica."""
-    with scope(strategy):
+    with contextlib.nullcontext() if strategy is None else strategy.scope():
         variables = [keras.Variable(np.zeros(n, np.float32)) for n in (2, 1)]
         optimizer.build(variables)
 
@@ -260,11 +261,11 @@ def clip(strategy: Any) -> dict[str, np.ndarray]:
     """Steps by clipped gradients, and by one that is not finite on the last replica alone."""
     results = {}
     for name, limit in CLIPPING.items():
-        with scope(strategy):
+        with contextlib.nullcontext() if strategy is None else strategy.scope():
             optimizer = keras.optimizers.SGD(1.0, **{name: limit})
         results[name] = np.concatenate(step_by(optimizer, strategy, SHARES))
         assert not vars(optimizer).get("_all_reduce_sum_gradients")
-    with scope(strategy):
+    with contextlib.nullcontext() if strategy is None else strategy.scope():
         scaled = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(1.0), initial_scale=8.0)
     infinite = (SHARES[0], [[0.0, np.inf], [0.0]])
     results["not finite"] = np.concatenate(step_by(scaled, strategy, infinite))
