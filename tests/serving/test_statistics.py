@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -91,7 +92,8 @@ def test_they_wait_for_requests_and_a_failure_is_told(
     monkeypatch.setattr(listing, "CALM", 0.0)
     pool, models = Pool(1, 0, 1.0), StubModels(bytes)
     model = Histogram(DIGITS)
-    monkeypatch.setattr(models, "sampler", lambda name, number: model)
+    opened = SimpleNamespace(sampler=model)
+    monkeypatch.setattr(models, "open", lambda name, number: opened)
     shown = Listing(models, pool, None)
     monkeypatch.setattr(shown, "test_images", lambda dataset: (DIGITS, LABELS))
 
