@@ -141,7 +141,8 @@ def test_the_search_works_from_a_folder_without_a_network(site: Path, browser: o
     page.on("request", lambda request: requested.append(request.url))
     page.goto((site / "train.html").as_uri())
     queries = {
-        "PixelCNN": "tfgen.models.vae.logistic_mixture.LogisticMixture",
+        "PixelCNN": "Extend tfgen",
+        "LogisticMixture": "tfgen.models.vae.logistic_mixture.LogisticMixture",
         "Question 1.4": "Question 1.4",
         "own images": "From a folder of pictures",
         "photos": "From a folder of pictures",
