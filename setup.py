@@ -96,6 +96,7 @@ setup(
         "tfgen": ["py.typed"],
         "tfgen.data": ["embedded/**"],
         "tfgen.serving": ["page/*", "runtime/*"],
+        "tfgen.training": ["*.json"],
         "tfgen.saved_models": ["shipped.config", "*/1/**"],
         # Of the documents, the records that the notebooks show.
         "tfgen.docs": [

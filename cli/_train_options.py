@@ -13,6 +13,7 @@ from tfgen.errors import UsageError
 from tfgen.settings.family import PRESET_OPTIONS
 from tfgen.settings.fields import Config, option
 from tfgen.settings.training import RunConfig, TrainingOptions
+from tfgen.training.deadline import minutes_used
 from tfgen.training.folder import RunFolder, check_resumable, newest_run, saved_config
 
 from . import _flags
@@ -37,9 +38,8 @@ class PublishOptions(Config):
 
 @dataclass(frozen=True)
 class PlanOptions(Config):
-    """How long a training is to take, or only what it would take."""
+    """Whether only what a training would take is printed."""
 
-    minutes: float | None = option(None, "set --epochs to train about so many minutes", above=0)
     dry_run: bool = option(False, "print settings, steps, time, memory, disk space, and exit")
 
 
@@ -72,17 +72,19 @@ def parse(argv: list[str]) -> Request:
     """
     entry = _find_family(argv)
     # Whatever decides the defaults of other flags.
-    undecided = dict.fromkeys(("preset", "strategy", *_EPOCH_OPTIONS))
+    undecided = dict.fromkeys(("preset", "strategy", "minutes", *_EPOCH_OPTIONS))
     first = _parser(entry, undecided).parse([word for word in argv if word not in HELP])
     if first.model != entry.name:  # a value of a flag before it is the name of a model, too
         raise UsageError(f"pass the model first, as in {PROG} {first.model} --epochs 3")
     saved = None
+    if first.minutes is not None and first.epochs is not None:
+        raise UsageError("--minutes and --epochs both set the length of the run; leave one out")
     if first.resume:
-        path = first.run_dir or newest_run(entry.name)
-        saved = saved_config(path)
+        folder = RunFolder(first.run_dir or newest_run(entry.name))
+        saved = saved_config(folder.path)
         defaults = _flags.flag_values(saved.model) | vars(saved.options)
-        defaults |= {"run_dir": path, "resume": False}
-        publishing = RunFolder(path).read_config().get("publishing", {})
+        defaults |= {"run_dir": folder.path, "resume": False}
+        publishing = folder.read_config().get("publishing", {})
         defaults |= vars(PublishOptions.from_json(publishing))
     else:
         name = entry.preset_for(first.dataset) if first.preset is None else first.preset
@@ -94,6 +96,10 @@ def parse(argv: list[str]) -> Request:
     flags = vars(_parser(entry, defaults).parse(argv))
     if saved is not None:
         flags = _flags.flag_values(saved.model) | flags  # what comes from the data is no flag
+    if saved is not None and first.epochs is not None:
+        flags["minutes"] = None
+    elif saved is not None and first.minutes is not None:
+        flags["minutes"] += minutes_used(folder)
     namespace = argparse.Namespace(**flags)
     model, options = (
         _flags.read_flags(namespace, kind) for kind in (entry.config, TrainingOptions)
@@ -112,10 +118,9 @@ def parse(argv: list[str]) -> Request:
             raise UsageError("--ray trains with --strategy multiworker; leave --strategy out")
         options = dataclasses.replace(options, strategy="multiworker")
         config = dataclasses.replace(config, options=options)
+    if options.minutes is not None and options.strategy == "multiworker":
+        raise UsageError("--minutes is for one machine; several take --epochs")
     plan = _flags.read_flags(namespace, PlanOptions)
-    is_new = saved is None and config.options.strategy != "multiworker"
-    if plan.minutes is not None and (first.epochs is not None or not is_new):
-        raise UsageError("--minutes is for a new run on one machine, without --epochs")
     return Request(config, publishing, plan, cluster)
 
 

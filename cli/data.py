@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # The flags of one format alone.
 _OF_IMAGES = ("size", "fit", "background", "channels", "strict")
 _FLAGS = {"prefix": "idx", **dict.fromkeys(_OF_IMAGES, "images")}
+# A discriminator learns fewer images than these by heart (Zhao et al. 2020).
+_LEARNED_BY_HEART = 1000
 _SIZE = re.compile(r"(\d{1,4})(?:[x×](\d{1,4}))?")
 
 
@@ -64,6 +66,7 @@ def main(options: DataOptions) -> None:
     """Write the data set, and say how to train on it."""
     from tfgen.data.dataset import note_few
     from tfgen.data.writing import check_target
+    from tfgen.training import advice
 
     defaults = {field.name: field.default for field in dataclasses.fields(options)}
     for name, owner in _FLAGS.items():
@@ -75,12 +78,15 @@ def main(options: DataOptions) -> None:
     images = ", ".join(f"{count} {name}" for name, count in counts.items())
     classes = "no labels" if num_classes is None else f"{num_classes} classes"
     size = f"{width} × {height} pixels (width × height), {'grey' if channels == 1 else 'RGB'}"
-    few = note_few(counts["train"])
+    few, shape = note_few(counts["train"]), (height, width, channels)
     print("\n".join([f"wrote {folder}: {images} images of {size}, {classes}", *few]))
-    root = shlex.quote(str(options.to))
-    # The preset's epochs see 400 000 images, which is too long for a first look at a few.
-    minutes = " --minutes 5" if few else ""
-    print(f"train on it with: tfgen-train gan{minutes} --dataset {options.name} --data-dir {root}")
+    minutes = advice.minutes_for(shape)
+    print("\n".join(advice.describe(shape, minutes)))
+    words = ["tfgen-train", "gan", "--minutes", str(minutes)]
+    if counts["train"] < _LEARNED_BY_HEART:
+        words += ["--diff-augment", "translation"]
+    words += ["--dataset", options.name, "--data-dir", str(options.to)]
+    print(f"train on it with: {shlex.join(words)}")
 
 
 # The folder, the number of images of each split, the shape of an image, the number of classes.

@@ -3,6 +3,7 @@
 import os
 import shlex
 import signal
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from tfgen.publishing.versions import find_run
 from tfgen.settings.training import RunConfig
 from tfgen.system.quiet import import_quietly, interruptible
 from tfgen.system.status import status
+from tfgen.training.deadline import Deadline
 from tfgen.training.folder import RunFolder, run_name
 
 from ._command import discard_output, run_command, suggest_next
@@ -20,19 +22,16 @@ from ._train_options import PROG, PublishOptions, Request, parse
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status."""
-    return run_command(PROG, parse, _run_request, argv)
+    began = time.monotonic()
+    return run_command(PROG, parse, lambda request: _run_request(request, began), argv)
 
 
-def _run_request(request: Request) -> None:
-    config, publishing, plan = request.config, request.publishing, request.plan
-    if plan.dry_run or plan.minutes is not None:
+def _run_request(request: Request, began: float) -> None:
+    config, publishing = request.config, request.publishing
+    if request.plan.dry_run:
         *_, cost = import_quietly("tensorflow_probability", "tfgen.training.cost")
-        if plan.minutes is not None:
-            with status("measuring the time of a step"):
-                config = cost.with_minutes(config, plan.minutes)
-        if plan.dry_run:
-            print(cost.cost_table(config))
-            return
+        print(cost.cost_table(config))
+        return
     if config.options.resume and (message := nothing_to_do(config, publishing)):
         # No failure: the state that the command asks for is there.
         print(message)
@@ -46,7 +45,7 @@ def _run_request(request: Request) -> None:
         train_on_ray(train, config, publishing, request.cluster)
         return
     import_quietly("tensorflow_probability", "tfgen.training.run", "tfgen.publishing.export")
-    train(config, publishing)
+    train(config, publishing, began)
 
 
 def nothing_to_do(config: RunConfig, options: PublishOptions) -> str | None:
@@ -69,6 +68,10 @@ def nothing_to_do(config: RunConfig, options: PublishOptions) -> str | None:
     newest, _ = checkpoint.read_newest(folder.checkpoints)
     if newest is None or newest.state["epoch"] < epochs:
         return None
+    if (minutes := config.options.minutes) is not None:
+        step = int(newest.path.name.partition("-")[2])
+        if not Deadline(folder, minutes, step, began=0.0).is_over:
+            return None
     run, done, place = folder.read_record(), newest.state["epoch"], ""
     # Else the request is for fewer epochs than the run has done, or was to do.
     if options.publish and epochs == done == run["options"].get("epochs"):
@@ -82,12 +85,13 @@ def nothing_to_do(config: RunConfig, options: PublishOptions) -> str | None:
     return f"{text}; a larger --epochs continues it"
 
 
-def train(config: RunConfig, options: PublishOptions) -> None:
+def train(config: RunConfig, options: PublishOptions, began: float | None = None) -> None:
     """Train, and publish the sampler; of several workers, the chief publishes.
 
     Args:
         config: the configuration of the run.
         options: where it is published, if at all.
+        began: `time.monotonic()` when the command began, from which its minutes count.
 
     Raises:
         UsageError: the request is wrong.
@@ -108,7 +112,7 @@ def train(config: RunConfig, options: PublishOptions) -> None:
     console.on_broken_pipe = _end_as_ctrl_c  # type: ignore[method-assign]
     with losses_named(config.options.strategy):
         with interruptible():
-            run = Run(config, console, {"publishing": options.to_json()})
+            run = Run(config, console, {"publishing": options.to_json()}, began)
             for note in notes(config, run.config, run.dataset):
                 print_line(console, note)
             source = run.options.start_from

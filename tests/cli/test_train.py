@@ -12,7 +12,6 @@ import pytest
 from tests import commands
 from tests.cli.worlds import edit_json
 from tests.conftest import SIDE, Trained
-from tfgen.training import checkpoint, cost
 
 SHORT = ("--epochs", "1", "--batch-size", "64", "--hidden", "4", "--latent-dim", "2")
 # 400 stored images less 66 for validation, which an epoch passes three times.
@@ -78,25 +77,6 @@ def test_dry_run_prints_the_cost_and_writes_nothing(
     assert rows["time"].startswith("about ")
     assert rows["memory"].startswith("about ") and rows["disk"].endswith(" per checkpoint")
     assert not names(here)
-
-
-@pytest.mark.slow
-def test_minutes_make_epochs_and_change_nothing_else(
-    trained: Trained, here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    measure = cost.measure
-    # It is measured, and then taken for 2 epochs in 1000 minutes.
-    monkeypatch.setattr(cost, "measure", lambda *args: (measure(*args)[0], 0.0, 30_000.0))
-    words = ["--minutes", 1000, "--no-publish", "--run-dir", "run"]
-    assert train(trained, *words, short=SHORT[2:]) == 0
-    states = []
-    for run in (here / "run", trained.runs / "flat"):
-        newest, _ = checkpoint.read_newest(run / "checkpoints")
-        assert newest is not None
-        states.append(newest.arrays)
-    np.testing.assert_equal(*states)
-    config = json.loads((here / "run" / "config.json").read_text())
-    assert (config["options"]["epochs"], config["publishing"]["publish"]) == (2, False)
 
 
 @pytest.mark.slow

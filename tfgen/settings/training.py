@@ -25,6 +25,9 @@ class TrainingOptions(Config):
     epochs: int = option(
         40, "total epochs; by default, other data sets get about the preset's steps", minimum=1
     )
+    minutes: float | None = option(
+        None, "train as long as the model is published in so many minutes; no --epochs", above=0
+    )
     batch_size: int = option(128, "images per step, of all devices together", minimum=1)
     learning_rate: float = option(1e-3, "peak learning rate of Adam", above=0, maximum=10.0)
     warmup_epochs: float = option(0.0, "epochs of linear learning-rate warm-up", minimum=0)
@@ -72,7 +75,7 @@ class TrainingOptions(Config):
 # Another `strategy` or number of workers changes rounding and noise.
 RESUMABLE = (
     *("epochs", "run_dir", "resume", "checkpoint_every", "keep_every", "name", "data_dir"),
-    "strategy",
+    *("minutes", "strategy"),
 )
 
 

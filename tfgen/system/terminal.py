@@ -71,6 +71,11 @@ def format_rate(rate: float) -> str:
     return f"{rate:.0f} images/s" if rate >= 10 else f"{rate:.2g} images/s"
 
 
+def format_minutes(seconds: float) -> str:
+    """A time in minutes and seconds: `4:05`."""
+    return f"{max(0, int(seconds)) // 60}:{max(0, int(seconds)) % 60:02}"
+
+
 def format_bytes(size: float) -> str:
     """A number of bytes: `1.52 GB`, `24.3 MB`."""
     return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

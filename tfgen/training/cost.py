@@ -1,6 +1,5 @@
 """The cost of a run before it starts: time and memory, measured on noise, and disk space."""
 
-import dataclasses
 import functools
 import math
 import time
@@ -17,11 +16,17 @@ from tfgen.models.base import ImageModel
 from tfgen.settings.training import RunConfig
 from tfgen.system import machine
 from tfgen.system.terminal import format_bytes
-from tfgen.training import checkpoint, plan
+from tfgen.training import advice, checkpoint, plan
 from tfgen.training.folder import run_path
 
 # Least seconds of the steps whose time is measured.
 _MEASURED_SECONDS = 2.0
+# A step takes about so many times as long as the validation of a batch of the same size.
+_TRAINING_TO_VALIDATION = 3.0
+# Where compiling that takes longer than so many seconds, compiling a step would take very long.
+_LONG_COMPILING = 4.0
+# Seconds of a run before its first step and after its last one.
+_AROUND = 30.0
 
 
 def cost_table(config: RunConfig) -> str:
@@ -37,87 +42,73 @@ def cost_table(config: RunConfig) -> str:
     data = blank_dataset(config.options.dataset, config.options.data_dir)
     requested, config = config, plan.with_data(config, data)
     options, images = config.options, data.count_training(config.options.train_on)
-    steps, rows = plan.epoch_steps(options, data), dict[str, str]()
+    steps, rows, advised = plan.epoch_steps(options, data), dict[str, str](), list[str]()
+    settings = config.model.to_json() | options.to_json()
+    total = f"{steps * options.epochs:,}"
     if not is_measured:
         model = plan.compiled_model(config, strategy, 1)
     else:
-        model, start, epoch = measure(config, data, strategy)
-        rows["time"] = f"about {max(1, round((start + epoch * options.epochs) / 60))} min"
+        model, step, is_run = measure(config, strategy)
+        # An image takes a part of that time when it is validated.
+        validated = len(data.validation) if options.is_validated else 0
+        epoch = step * (steps + validated / (_TRAINING_TO_VALIDATION * options.batch_size))
+        minutes = options.minutes or max(1, round((_AROUND + epoch * options.epochs) / 60))
+        rows["time"] = f"about {minutes:g} min, {step:.3g} s a step"
+        if options.minutes:
+            settings["epochs"] = "as the minutes allow"
+            total = f"about {max(0.0, 60 * minutes - _AROUND) / (epoch / steps):,.0f}"
+        if options.preset == "images":
+            shape = config.model.image_shape
+            slower = step / (advice.step_seconds(config.family, shape) or step)
+            advised = advice.describe(shape, minutes, slower)
         pixels = sum(split.images.size for split in (data.train, data.validation, data.test))
         # As arrays and as tensors; those of the cache are read from the disk.
         in_memory = 2 * pixels if pixels <= cache.MAX_IN_MEMORY else 0
         memory = machine.peak_mib() * 2**20 + in_memory
         there = "" if memory < (limit := machine.memory_bytes()) else f" of {format_bytes(limit)}"
-        rows["memory"] = f"about {format_bytes(memory)}{there}"
-    settings = config.model.to_json() | options.to_json()
+        rows["memory"] = f"{'about' if is_run else 'more than'} {format_bytes(memory)}{there}"
     texts = {
         "model": f"{config.family}, preset {settings.pop('preset')}",
         **{name: "none" if value == [] else value for name, value in settings.items()},
         "training images": f"{images}, validation {data.count_training('all') - images}",
         "parameters": f"{plan.count_parameters(model):,}",
-        "training steps": f"{steps} per epoch, {steps * options.epochs:,} in total",
+        "training steps": f"{steps} per epoch, {total} in total",
         **rows,
         "disk": f"{format_bytes(checkpoint.size(model))} per checkpoint",
     }
     lines = [f"{name:<28}{text}" for name, text in texts.items()]
-    lines += plan.notes(requested, config, data)
+    lines += [*plan.notes(requested, config, data), *advised]
     return "\n".join([*lines, *checkpoint.space_warnings(model, run_path(config))])
 
 
-def with_minutes(config: RunConfig, minutes: float) -> RunConfig:
-    """The configuration with as many epochs as this machine trains from now in so many minutes.
+def measure(config: RunConfig, strategy: Any) -> tuple[ImageModel, float, bool]:
+    """A model, the seconds of its step on images of noise, and whether a step was run.
 
-    It is that of a user who asks for this number of epochs.
-
-    Raises:
-        UsageError: the request is wrong.
-    """
-    began, strategy = time.monotonic(), plan.prepare_devices(config.options, config.family)
-    data = blank_dataset(config.options.dataset, config.options.data_dir)
-    _, start, epoch = measure(plan.with_data(config, data), data, strategy)
-    epochs = max(1, round((60 * minutes - start - time.monotonic() + began) / epoch))
-    options = dataclasses.replace(config.options, epochs=epochs)
-    preset_epochs = tuple(name for name in config.preset_epochs if name != "epochs")
-    return dataclasses.replace(config, options=options, preset_epochs=preset_epochs)
-
-
-def measure(config: RunConfig, data: Dataset, strategy: Any) -> tuple[ImageModel, float, float]:
-    """A model, the seconds in which its run starts, and those of an epoch, with images of noise.
+    Where compiling takes long, they are those of a validation, times the usual ratio.
 
     Args:
         config: the configuration of the run, with what the data decides.
-        data: the data set.
         strategy: the distribution strategy, or None.
     """
-    began = time.perf_counter()
-    model = plan.compiled_model(config, strategy, 1)
-    start = time.perf_counter() - began
+    model, size = plan.compiled_model(config, strategy, 1), config.options.batch_size
+    shape = size, *config.model.image_shape
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    batch = (images, np.zeros(size, np.int64)) if model.num_classes else images
+    batches = tf.data.Dataset.from_tensors(batch)
 
-    def batch_seconds(function: Any, size: int) -> tuple[float, float]:
-        """Seconds of the first batch, for which a graph is compiled, and of a later one."""
-        shape = size, *config.model.image_shape
-        images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-        batch = (images, np.zeros(size, np.int64)) if model.num_classes else images
-        batches = tf.data.Dataset.from_tensors(batch)
+    def seconds(function: Any, count: int) -> float:
+        began = time.perf_counter()
+        function(batches.repeat(count), verbose=0)
+        return time.perf_counter() - began
 
-        def seconds(count: int) -> float:
-            began = time.perf_counter()
-            function(batches.repeat(count), verbose=0)
-            return time.perf_counter() - began
-
-        first, count = seconds(1), 1
-        while (taken := seconds(count)) < _MEASURED_SECONDS:
-            count *= math.ceil(_MEASURED_SECONDS / taken)
-        return first, taken / count
-
-    fit = functools.partial(model.fit, shuffle=False)
-    first, step = batch_seconds(fit, config.options.batch_size)
-    start, epoch = start + first, step * plan.epoch_steps(config.options, data)
-    if config.options.is_validated:
-        size = min(plan.eval_batch_size(config), len(data.validation))
-        first, batch = batch_seconds(model.evaluate, size)
-        start, epoch = start + first, epoch + batch * len(data.validation) / size
-    return model, start, epoch
+    function, ratio = model.evaluate, _TRAINING_TO_VALIDATION
+    if seconds(function, 1) < _LONG_COMPILING:
+        function, ratio = functools.partial(model.fit, shuffle=False), 1.0
+        seconds(function, 1)
+    count = 1
+    while (taken := seconds(function, count)) < _MEASURED_SECONDS:
+        count *= math.ceil(_MEASURED_SECONDS / taken)
+    return model, ratio * taken / count, ratio == 1.0
 
 
 def blank_dataset(name: str, data_dir: Path | None = None) -> Dataset:

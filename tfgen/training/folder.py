@@ -30,6 +30,7 @@ class RunFolder:
         self.path = path
         self.config = path / "config.json"
         self.metrics = path / "metrics.jsonl"
+        self.schedule = path / "schedule.jsonl"
         self.evaluation = path / "evaluation.json"
         self.checkpoints = path / "checkpoints"
         self.figures = path / "figures"

@@ -5,6 +5,7 @@ import dataclasses
 import math
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tfgen import registry
@@ -98,7 +99,7 @@ def notes(before: RunConfig, after: RunConfig, dataset: Dataset) -> list[str]:
     size, asked = options.batch_size, before.options.batch_size
     if size != asked:
         lines.append(f"{images:,} training images: batches of {size} instead of {asked}")
-    if before.options.epochs != options.epochs:
+    if before.options.epochs != options.epochs and options.minutes is None:
         epochs, preset_epochs = (
             count_noun(config.options.epochs, "epoch") for config in (after, before)
         )
@@ -136,28 +137,38 @@ def prepare_devices(options: TrainingOptions, family: str) -> Any:
     return make_strategy(options.strategy)
 
 
-def compiled_model(config: RunConfig, strategy: Any, steps: int) -> ImageModel:
+def compiled_model(
+    config: RunConfig, strategy: Any, steps: int, share: keras.Variable | None = None
+) -> ImageModel:
     """The untrained model with its optimizers.
 
     Args:
         config: the run's configuration, with what the data decides.
         strategy: the distribution strategy, or None.
         steps: steps per epoch, for the learning-rate schedule.
+        share: the share of the time that a run by the clock has used.
     """
     options = config.options
     schedule = Schedule(
         warmup_steps=round(options.warmup_epochs * steps),
         cosine_steps=options.epochs * steps if options.schedule == "cosine" else None,
         clip_norm=options.clip_norm,
+        share=share,
     )
-    with contextlib.nullcontext() if strategy is None else strategy.scope():
+    with scope(strategy):
         model: ImageModel = registry.build_model(config)
         model.compile(
             **model.default_optimizers(options.learning_rate, schedule),
-            # Workers cannot share the graph of a loop over several steps.
-            steps_per_execution=STEPS_PER_EXECUTION if strategy is None else 1,
+            # Workers cannot share the graph of a loop over several steps. A run by the clock looks
+            # at it after each step.
+            steps_per_execution=STEPS_PER_EXECUTION if strategy is None and share is None else 1,
         )
     return model
+
+
+def scope(strategy: Any) -> contextlib.AbstractContextManager[Any]:
+    """The context in which variables of a strategy are made; None is no strategy."""
+    return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
 def count_parameters(model: ImageModel) -> int:

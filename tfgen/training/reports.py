@@ -11,14 +11,14 @@ import tensorflow as tf
 from tfgen import figures
 from tfgen.settings.model import images_at_once
 from tfgen.system import machine
-from tfgen.system.terminal import count_noun, format_value, make_bar, print_line
+from tfgen.system.terminal import count_noun, format_minutes, format_value, make_bar, print_line
 
 # The panel with the logged comparison of samples with validation images.
 _SAMPLES_PANEL = ("samples relative to validation images", ("distance", "diversity"))
 # Number of images for the pictures at the end of a run, for images like MNIST's.
 _PICTURE_IMAGES = 1000
-# Most epochs of a run that have pictures, the last one not counted.
-_MAX_PICTURES = 10
+# The part of a run from one epoch with pictures to the next.
+_BETWEEN_PICTURES = 0.1
 # Without a terminal, a line appears after so many seconds without one, at the end of some steps
 # or of a batch of validation images.
 _SILENCE = 45
@@ -38,7 +38,9 @@ class Reports:
     """
 
     def __init__(self, run: Any):
-        self._run, self._folder, self._epochs = run, run.folder, run.options.epochs
+        self._run, self._folder, self._drawn = run, run.folder, 0.0
+        # When it began, and with how much done.
+        self._start = time.monotonic(), run.done
         self._title = f"{run.name}, {run.options.preset}"
         self._folder.figures.mkdir(exist_ok=True)
         self._writers = {
@@ -49,9 +51,20 @@ class Reports:
         self.bar = make_bar(run.console)
         self._task = self.bar.add_task(
             f"epoch {run.position.epoch + 1}  compiling",
-            total=self._epochs * run.position.steps_per_epoch,
-            completed=run.position.step,
+            total=1.0,
+            completed=run.done,
         )
+
+    @property
+    def _time_left(self) -> str:
+        """The time until the end of the training: `, 4:05 left`; empty at the start and the end."""
+        if (deadline := self._run.deadline) is not None:
+            return f", {format_minutes(deadline.seconds_to_end)} left"
+        began, done = self._start
+        part = (self._run.done - done) / (1 - done) if done < 1 else 1.0
+        if not 0 < part < 1:
+            return ""
+        return f", {format_minutes((time.monotonic() - began) * (1 / part - 1))} left"
 
     def move_bar(self, values: Mapping[str, float]) -> None:
         """Show the run's position and the family's main logged value."""
@@ -59,8 +72,9 @@ class Reports:
         text = f"epoch {position.epoch + 1}"
         if name in values:
             text += f"  {name} {format_value(values[name])}"
-        self.bar.update(self._task, completed=position.step, description=text)
+        self.bar.update(self._task, completed=self._run.done, description=text)
         self._text = f"{text}  step {position.batch} of {position.steps_per_epoch}"
+        self._text += self._time_left
         self.log_position()
 
     def log_position(self, batch: int = 0, logs: Any = None) -> None:
@@ -88,9 +102,11 @@ class Reports:
         Args:
             epoch: completed epochs; 0: samples before the training.
         """
-        is_last = epoch == self._epochs
-        if epoch % -(-self._epochs // _MAX_PICTURES) and not is_last:
+        is_last = self._run.is_finished
+        # Up to rounding.
+        if epoch and not is_last and self._run.done - self._drawn < _BETWEEN_PICTURES - 1e-9:
             return
+        self._drawn = self._run.done
         text = f"drawing pictures of epoch {epoch}" if epoch else "drawing untrained samples"
         self.bar.update(self._task, description=text)
         if not self._run.console.is_terminal:
@@ -107,7 +123,10 @@ class Reports:
         seconds, position.seconds = round(position.seconds, 3), 0.0
         costs = {"seconds": seconds, "peak_mib": machine.peak_mib()}
         self._folder.append_metrics({"epoch": epoch, **costs, **values})
-        words = [f"epoch {epoch:{len(str(self._epochs))}}/{self._epochs}", f"{seconds:.1f} s"]
+        total, words = self._run.options.epochs, [f"epoch {epoch}"]
+        if self._run.deadline is None:
+            words = [f"epoch {epoch:{len(str(total))}}/{total}"]
+        words.append(f"{seconds:.1f} s{self._time_left}")
         words += [f"{name} {format_value(value)}" for name, value in values.items()]
         # A terminal wraps the line between words; a log has it whole.
         wrapping = {"soft_wrap": not console.is_terminal}

@@ -25,11 +25,15 @@ from tfgen.settings.training import RunConfig
 from tfgen.system import machine
 from tfgen.system.signals import InterruptRequest
 from tfgen.system.status import status
-from tfgen.system.terminal import count_noun, format_value, print_line
-from tfgen.training import checkpoint, cluster, plan
+from tfgen.system.terminal import count_noun, format_minutes, format_value, print_line
+from tfgen.training import advice, checkpoint, cluster, plan
+from tfgen.training.deadline import Deadline
 from tfgen.training.folder import RunFolder, run_name, run_path
 from tfgen.training.reports import Reports
 
+# What follows the last epoch, its pictures and the publishing, takes about so many times as long as
+# drawing samples, and a part of the compiling of a step (docs/performance.md).
+_PUBLISHING, _PUBLISHING_OF_COMPILING = 4.0, 0.15
 # Least epochs without improvement before a plateau is reported.
 _LEAST_PLATEAU = 10
 
@@ -43,17 +47,20 @@ class Position:
         batch: completed steps of the epoch after them.
         steps_per_epoch: steps of a whole epoch.
         seconds: training time of the incomplete epoch so far.
+        first: completed steps when that epoch began; None if all epochs before it were whole.
     """
 
     epoch: int
     batch: int
     steps_per_epoch: int
     seconds: float = 0.0
+    first: int | None = None
 
     @property
     def step(self) -> int:
         """Completed steps in total."""
-        return self.epoch * self.steps_per_epoch + self.batch
+        first = self.epoch * self.steps_per_epoch if self.first is None else self.first
+        return first + self.batch
 
     def __str__(self) -> str:
         """The position as messages show it; epochs count from 1."""
@@ -72,6 +79,7 @@ class Run:
             `start_from` is only noted here: the caller gives `model` those weights.
         console: where progress is printed.
         notes: further entries of config.json, by name.
+        began: `time.monotonic()` when the command began, from which its minutes count; None: now.
 
     Attributes:
         config: the configuration, with what the data decides.
@@ -84,12 +92,20 @@ class Run:
         folder: the run directory.
         position: how far the run has come.
         task: this process among the workers; only the chief writes to the folder.
+        deadline: of a run by the clock, once it is `started`; else None.
 
     Raises:
         UsageError: the request is wrong.
     """
 
-    def __init__(self, config: RunConfig, console: Console, notes: Mapping[str, Any] | None = None):
+    def __init__(
+        self,
+        config: RunConfig,
+        console: Console,
+        notes: Mapping[str, Any] | None = None,
+        began: float | None = None,
+    ):
+        self._began = time.monotonic() if began is None else began
         self._strategy = strategy = plan.prepare_devices(config.options, config.family)
         is_alone = config.options.strategy != "multiworker"
         self.task = cluster.Task() if is_alone else cluster.read_task()
@@ -110,7 +126,12 @@ class Run:
         self.trained_on = self.dataset.training_split(self.options.train_on)
         steps = plan.epoch_steps(self.options, self.dataset)
         with status("building the model"):
-            self.model = plan.compiled_model(self.config, strategy, steps)
+            self.deadline: Deadline | None = None
+            self._share = None
+            if self.options.minutes is not None:
+                with plan.scope(strategy):
+                    self._share = keras.Variable(0.0, trainable=False)
+            self.model = plan.compiled_model(self.config, strategy, steps, self._share)
         if self.task.is_chief:
             for text in checkpoint.space_warnings(self.model, self.folder.path):
                 print_line(console, text)
@@ -124,6 +145,10 @@ class Run:
         self._began_at, self._first_batch = 0.0, 0
         # When the last checkpoint was written; the best validated value, and its epoch.
         self._saved_at, self._best, self._best_epoch = time.monotonic(), math.inf, 0
+        # What a run by the clock takes for a picture and a validation; whether a step is compiled,
+        # and whether a small number of steps was told.
+        self._picture_seconds, self._validation_seconds = 0.0, 0.0
+        self._is_compiled = self._is_told = False
 
     def _labelled(self, split: Split) -> Split:
         """The split as the model takes it: with labels if it has classes."""
@@ -131,8 +156,17 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the last epoch is done; known within `started`."""
+        """Whether the training is over; known within `started`."""
+        if self.deadline is not None:
+            return self.deadline.is_over and self.position.batch == 0
         return self.position.epoch >= self.options.epochs
+
+    @property
+    def done(self) -> float:
+        """The part of the run that is done, 0…1; known within `started`."""
+        if self.deadline is not None:
+            return self.deadline.share
+        return self.position.step / (self.options.epochs * self.position.steps_per_epoch)
 
     @contextlib.contextmanager
     def started(self) -> Iterator[None]:
@@ -153,6 +187,10 @@ class Run:
             if self.task.is_chief:
                 if self.options.resume:
                     self._read_newest()
+                if self.options.minutes is not None:
+                    self.deadline = Deadline(
+                        self.folder, self.options.minutes, self.position.step, self._began
+                    )
                 if not self.is_finished:
                     self._write_config()
                     # It is an evaluation of weights that the training will change.
@@ -230,8 +268,12 @@ class Run:
             if self.task.is_chief:
                 self._reports = Reports(self)
                 stack.enter_context(self._reports.bar)
+                began = time.perf_counter()
                 if not is_drawn:
                     self._reports.draw(position.epoch)
+                elif self.deadline is not None:
+                    self.model.preview()
+                self._picture_seconds = time.perf_counter() - began
             self._fit(observers)
         if self.task.is_chief:
             print_line(self.console, f"run directory: {self.folder.path}")
@@ -241,11 +283,13 @@ class Run:
         start = "from the start" if source is None else f"from the weights of {source}"
         if position.step:
             start = f"continuing {position}"
-        epochs = count_noun(self.options.epochs, "epoch")
+        length, minutes = count_noun(self.options.epochs, "epoch"), self.options.minutes
+        if minutes is not None:
+            length = f"published after {format_minutes(60 * minutes)} minutes in epochs"
         steps = count_noun(position.steps_per_epoch, "step")
         print_line(
             self.console,
-            f"{self.name}: {plan.count_parameters(self.model):,} parameters, {epochs} of {steps}, "
+            f"{self.name}: {plan.count_parameters(self.model):,} parameters, {length} of {steps}, "
             f"{start}; run directory {self.folder.path}",
         )
 
@@ -268,7 +312,10 @@ class Run:
         follow = keras.callbacks.LambdaCallback(
             on_epoch_begin=self._begin_epoch, on_train_batch_end=self._follow_steps, **hooks
         )
-        for epoch in range(self.position.epoch, self.options.epochs):
+        if self.deadline is not None:
+            self._rehearse()
+        while not self.is_finished:
+            epoch = self.position.epoch
             batches = train_batches(
                 images,
                 labels,
@@ -289,10 +336,48 @@ class Run:
             logs = {name: values[-1] for name, values in history.history.items()}
             self._end_epoch(self._finite(logs))
 
+    def _rehearse(self) -> None:
+        """Take the time of what will follow the last step: validation, pictures, publishing."""
+        assert self.deadline is not None
+        self.deadline.after = _PUBLISHING * self._picture_seconds
+        if not self.options.is_validated:
+            return
+        size = min(plan.eval_batch_size(self.config), len(self.held_out))
+        images, labels = self.held_out.images[:size], self.held_out.labels
+        batch = eval_batches(images, None if labels is None else labels[:size], size)
+        for _ in range(2):  # the first time it is compiled
+            began = time.perf_counter()
+            self.model.evaluate(batch, verbose=0)
+        self._validation_seconds = (time.perf_counter() - began) * len(self.held_out) / size
+        self.deadline.after += self._validation_seconds
+
+    def _follow_clock(self) -> None:
+        """End the epoch when the time of the training is up; say once how many steps it takes."""
+        assert self.deadline is not None and self._share is not None
+        if not self._is_compiled:
+            compiling = time.perf_counter() - self._began_at - self.position.seconds
+            self.deadline.after += _PUBLISHING_OF_COMPILING * compiling
+            self._is_compiled = True
+        if self.deadline.move(self.position.step):
+            self._share.assign(self.deadline.share)
+        if self.deadline.is_over:
+            self.model.stop_training = True
+        step = self.deadline.step_seconds
+        if step and not self._is_told:
+            self._is_told = True
+            family = self.config.family if self.options.preset == "images" else ""
+            steps = self.position.step + self.deadline.seconds_left / step
+            text = advice.few_steps(family, self.config.model.image_shape, steps, step)
+            if text and self._reports is not None:
+                print_line(self.console, text)
+
     def _begin_epoch(self, epoch: int, logs: Any = None) -> None:
         """Start the clock, which continues from the time of an interrupted epoch."""
         self._began_at = time.perf_counter() - self.position.seconds
         self._first_batch = self.position.batch
+        if self.deadline is not None and self._share is not None:
+            self.deadline.begin_epoch()
+            self._share.assign(self.deadline.share)
         if self._restored is not None and self.position.batch:
             self._restored.restore(self.model, "metrics")
         self._restored = None
@@ -301,10 +386,14 @@ class Run:
         """Count the steps; save when it is time to, or when a signal asks the run to end."""
         position = self.position
         position.batch = min(self._first_batch + batch + 1, position.steps_per_epoch)
+        if self.deadline is not None:
+            self._follow_clock()
         position.seconds = time.perf_counter() - self._began_at
         values = self._finite(logs or {})
         if self._reports is not None:
             self._reports.move_bar(values)
+        if self.model.stop_training:
+            return  # the epoch ends, and its end is saved
         # The end of an epoch is saved after the validation. Several workers save there alone, where
         # they have no metrics to add.
         if position.batch < position.steps_per_epoch and self.task.count == 1:
@@ -319,8 +408,10 @@ class Run:
         A run that is killed before the state is saved repeats the epoch. One that is killed after
         it, or ends by a signal, draws the pictures when it is resumed.
         """
-        epoch = self.position.epoch + 1
+        epoch, step = self.position.epoch + 1, self.position.step
         self.position.epoch, self.position.batch = epoch, 0
+        if self.position.step != step:  # the time was up
+            self.position.first = step
         if self._reports is not None:
             self._reports.write(epoch, values)
             folder, monitor = self.folder.checkpoints, self.model.monitor or ""
@@ -333,6 +424,11 @@ class Run:
             self._note_plateau()
             if self.options.keep_every and epoch % self.options.keep_every == 0:
                 checkpoint.save(folder, "epoch", epoch, weights, {"epoch": epoch})
+            if self.deadline is not None:
+                if self.deadline.seconds_left < self._validation_seconds:
+                    self.deadline.end(step)
+                if self.is_finished:
+                    self._note_epochs(epoch)
             self._save()
         signum = self._interrupt.signum
         if self.task.count > 1:
@@ -342,6 +438,11 @@ class Run:
             self._reports.draw(epoch)
             if self.is_finished:
                 self._stop(self._interrupt.signum)
+
+    def _note_epochs(self, epochs: int) -> None:
+        """Note how many epochs a run by the clock has; from then on, it is like any other."""
+        saved = self.folder.read_config()
+        self.folder.write_config({**saved, "options": {**saved["options"], "epochs": epochs}})
 
     def _note_plateau(self) -> None:
         """Say once that the validated value has not improved for a quarter of the run."""
