@@ -42,6 +42,7 @@ class Prepared:
         files: the files with the records of each stored split.
         num_classes: number of classes, None without labels.
         class_names: names of the classes by label; None if they have none but their numbers.
+        description: what the images show, and their licence; empty if it is unknown.
     """
 
     folder: Path
@@ -52,6 +53,7 @@ class Prepared:
     files: Mapping[str, list[str]]
     num_classes: int | None
     class_names: tuple[str, ...] | None = None
+    description: str = ""
 
     @property
     def nbytes(self) -> int:
@@ -138,7 +140,7 @@ def open_prepared(folder: Path) -> Prepared:
     try:
         features = json.loads((folder / "features.json").read_bytes())
         info = json.loads((folder / "dataset_info.json").read_bytes())
-        name, version = info["name"], info["version"]
+        name, version, about = info["name"], info["version"], str(info.get("description", ""))
         for split in info["splits"]:
             stem = f"{folder}/{name}-{split['name']}.tfrecord"
             lengths = split.get("shardLengths", [])
@@ -155,7 +157,7 @@ def open_prepared(folder: Path) -> Prepared:
         names = tuple(filter(None, map(str.strip, path.read_text(encoding="utf-8").split("\n"))))
         if names == tuple(map(str, range(num_classes))):
             names = None
-    return Prepared(folder, name, version, shape, counts, files, num_classes, names)
+    return Prepared(folder, name, version, shape, counts, files, num_classes, names, about)
 
 
 def read_features(features: Any, place: str) -> tuple[tuple[int, int, int], int | None]:
