@@ -35,8 +35,8 @@ def load(
     """Loads the embedded MNIST, a prepared directory, or a download by TFDS.
 
     The validation split is the last min(10 000, N // 6) of the N training images, at least one.
-    Without a test split, as many images before those are the test split. The stored order is
-    preserved.
+    Without a test split, as many images before those are the test split; `metadata.json` may have
+    other numbers, see `tfgen.data.importers.images`. The stored order is preserved.
 
     `colored_mnist` and `stacked_mnist` are made from the embedded MNIST and are the same at every
     call. With `data_dir`, the data set prepared there under that name is loaded; if there is none,
