@@ -71,7 +71,7 @@ def main(options: DataOptions) -> None:
     defaults = {field.name: field.default for field in dataclasses.fields(options)}
     for name, owner in _FLAGS.items():
         if options.format != owner and getattr(options, name) != defaults[name]:
-            raise UsageError(f"--{name.replace('_', '-')} is for the format {owner} only; leave it out")
+            raise UsageError(f"--{name.replace('_', '-')} is for {owner} only; leave it out")
     check_target(options.name, options.to, options.overwrite)
     write = _write_idx if options.format == "idx" else _write_images
     folder, counts, (height, width, channels), num_classes = write(options)

@@ -119,8 +119,7 @@ def test_any_folder_of_pictures_becomes_a_data_set_in_one_command(tmp_path, caps
     out, err = capsys.readouterr()
     assert err == ""
     first, *skipped, more, alpha, wrote, _ = out.splitlines()
-    assert first == "21 files skipped:"
-    assert len(skipped) == 20
+    assert (first, len(skipped)) == ("21 files skipped:", 20)
     # The 80 WebP files, and the palette with a transparent colour.
     assert alpha.startswith("81 pictures with an alpha channel, laid over #204060; ")
     assert skipped[1] == "  Fruit/broken 01.png is empty"
@@ -199,8 +198,7 @@ def test_variants_of_one_thing_stay_in_one_split(tmp_path, capsys):
         assert main([*command, "--group-by", pattern]) == 2
         assert reason in capsys.readouterr().err
     for held_out in ({"validation": 100, "test": 19}, {"validation": 20, "test": -1}, [20, 20]):
-        path = root / "things" / "1.0.0" / "metadata.json"
-        path.write_text(json.dumps({"held_out": held_out}))
+        (root / "things/1.0.0/metadata.json").write_text(json.dumps({"held_out": held_out}))
         refuses(lambda: load("things", root), str(root))
     # With folders of the splits, only validation images are taken from the training images.
     (folder / "a").rename(folder / "train")

@@ -147,7 +147,7 @@ def open_prepared(folder: Path) -> Prepared:
     try:
         features = json.loads((folder / "features.json").read_bytes())
         info = json.loads((folder / "dataset_info.json").read_bytes())
-        name, version, about = info["name"], info["version"], str(info.get("description", ""))
+        name, version, text = info["name"], info["version"], str(info.get("description", ""))
         for split in info["splits"]:
             stem = f"{folder}/{name}-{split['name']}.tfrecord"
             lengths = split.get("shardLengths", [])
@@ -169,8 +169,7 @@ def open_prepared(folder: Path) -> Prepared:
         names = tuple(filter(None, map(str.strip, path.read_text(encoding="utf-8").split("\n"))))
         if names == tuple(map(str, range(num_classes))):
             names = None
-    optional = names, about, held_out
-    return Prepared(folder, name, version, shape, counts, files, num_classes, *optional)
+    return Prepared(folder, name, version, shape, counts, files, num_classes, names, text, held_out)
 
 
 def read_features(features: Any, place: str) -> tuple[tuple[int, int, int], int | None]:
