@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tfgen.data.pictures import Size
 
 # The flags of one format alone.
-_OF_IMAGES = ("size", "fit", "background", "channels", "strict")
+_OF_IMAGES = ("size", "fit", "background", "channels", "group_by", "strict")
 _FLAGS = {"prefix": "idx", **dict.fromkeys(_OF_IMAGES, "images")}
 # A discriminator learns fewer images than these by heart (Zhao et al. 2020).
 _LEARNED_BY_HEART = 1000
@@ -52,6 +52,9 @@ class DataOptions(Config):
     channels: int | None = option(
         None, "1 for grey, 3 for RGB (default: 1 if all images are grey)", minimum=1, maximum=3
     )
+    group_by: str | None = option(
+        None, "regular expression on paths; files with one first group, or match, stay in one split"
+    )
     strict: bool = option(False, "refuse files that are no images, instead of skipping them")
     overwrite: bool = option(False, "replace a data set of this name, once the new one is complete")
     description: str | None = option(None, "what the images show")
@@ -71,7 +74,7 @@ def main(options: DataOptions) -> None:
     defaults = {field.name: field.default for field in dataclasses.fields(options)}
     for name, owner in _FLAGS.items():
         if options.format != owner and getattr(options, name) != defaults[name]:
-            raise UsageError(f"--{name} is for the format {owner} only; leave it out")
+            raise UsageError(f"--{name.replace('_', '-')} is for {owner} only; leave it out")
     check_target(options.name, options.to, options.overwrite)
     write = _write_idx if options.format == "idx" else _write_images
     folder, counts, (height, width, channels), num_classes = write(options)
@@ -115,12 +118,12 @@ def _write_images(options: DataOptions) -> _Written:
     size = None if options.size is None else _parse_size(options.size)
     fitting = Fitting(size, options.fit, options.background, options.channels)
     with status("listing files and reading their headers"):
-        images = import_images(options.source, fitting)
+        images = import_images(options.source, fitting, options.group_by or "")
     encode = png_encoder()
 
     def metadata() -> Mapping[str, Any]:
-        """What metadata.json says of the skipped files, which `--strict` refuses, and of copies."""
-        if (count := images.counts["train"]) < MIN_IMAGES:
+        """What metadata.json says of skipped files, which `--strict` refuses, copies and groups."""
+        if (count := len(images.stored("train"))) < MIN_IMAGES:
             raise UsageError(f"{count} pictures to train on; the least is {MIN_IMAGES}")
         skipped = images.list_skipped()
         if options.strict and skipped:
@@ -128,10 +131,11 @@ def _write_images(options: DataOptions) -> _Written:
             print("\n".join(describe_skipped(list(skipped.items()), rest)))
             text = f"{count_noun(len(skipped), 'file')} of {options.source} are broken or no image"
             raise UsageError(f"{text}; repair or remove them, or leave out --strict")
-        facts = {"skipped_files": skipped, "duplicate_files": images.list_duplicates()}
+        facts: dict[str, Any] = {"held_out": images.held_out()} if options.group_by else {}
+        facts |= {"skipped_files": skipped, "duplicate_files": images.list_duplicates()}
         return {name: value for name, value in facts.items() if value}
 
-    total = sum(len(files.paths) for files in images.splits.values())
+    total = sum(map(len, images.splits.values()))
     with progress(Console(stderr=True), "importing images", total) as advance:
         folder = write_batches(
             options.name,
@@ -144,25 +148,34 @@ def _write_images(options: DataOptions) -> _Written:
         )
     rest = f"; {folder / 'metadata.json'} lists all"
     lines = describe_skipped(list(images.list_skipped().items()), rest)
+    if images.with_alpha:
+        text = f"{count_noun(images.with_alpha, 'picture')} with an alpha channel, laid over"
+        lines.append(f"{text} {options.background}; --background sets another colour")
+    if options.group_by:
+        lines.append(f"{len(set(images.groups.values()))} groups, none in two splits")
     for line in lines + _describe_duplicates(images, folder):
         print(line)
+    counts = {split: len(images.stored(split)) for split in images.splits}
     num_classes = None if images.class_names is None else len(images.class_names)
-    return folder, images.counts, images.image_shape, num_classes
+    return folder, counts, images.image_shape, num_classes
 
 
 def _describe_duplicates(images: "ImageFolder", folder: Path) -> list[str]:
     """A line on the pictures that are exact copies of others; none if there are none."""
     from tfgen.data.reading import open_prepared
 
-    if not (groups := images.list_duplicates()):
+    if not (sets := images.list_duplicates()):
         return []
-    _, _, end = open_prepared(folder).parts["train"]
-    trained_on = set(images.splits["train"].paths[:end])
-    place = "all are trained on"
-    if not all(trained_on.issuperset(group) for group in images.duplicates):
-        place = "some, but not all, are trained on: remove them"
-    count = count_noun(sum(map(len, groups)) - len(groups), "exact duplicate")
-    example, rest = " = ".join(groups[0][:2]), f"{folder / 'metadata.json'} lists all"
+    parts = open_prepared(folder).parts.items()
+    split_of = {path: k for k, (split, a, b) in parts for path in images.stored(split)[a:b]}
+    is_split = bool(images.list_duplicates(split_of))
+    place = "some are in two splits: remove them" if is_split else "none is in two splits"
+    label_of = {path: label for files in images.splits.values() for path, label in files.items()}
+    if mixed := images.list_duplicates(label_of):
+        count = count_noun(len(mixed), "picture")
+        place += f"; {count} in two classes, such as {' = '.join(mixed[0][:2])}"
+    count = count_noun(sum(map(len, sets)) - len(sets), "exact duplicate")
+    example, rest = " = ".join(sets[0][:2]), f"{folder / 'metadata.json'} lists all"
     return [f"{count}, such as {example}; {rest}; {place}"]
 
 

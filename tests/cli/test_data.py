@@ -1,5 +1,7 @@
 import functools
+import json
 import os
+import shutil
 import signal
 import struct
 
@@ -9,6 +11,8 @@ import tensorflow_datasets as tfds
 from PIL import Image, ImageOps
 
 from tests import commands
+from tests.data.pictures import saved
+from tests.errors import refuses
 from tfgen.data import load
 
 main = functools.partial(commands.main, "data")
@@ -38,11 +42,10 @@ def test_idx_files_become_a_data_set_and_the_next_command_is_refused(source, tmp
     size = "4 × 4 pixels (width × height), grey"
     assert wrote == f"wrote {root / 'ramps' / '1.0.0'}: 12 train images of {size}, 12 classes"
     assert few.startswith("12 training images are few")
-    assert use.endswith(
-        f": tfgen-train gan --minutes 5 --diff-augment translation --dataset ramps --data-dir '{root}'"
-    )
-    assert load("ramps", root).num_classes == 12
-    assert "Ramps. Licence: CC0" in (root / "ramps" / "1.0.0" / "dataset_info.json").read_text()
+    assert use.endswith(f" --dataset ramps --data-dir '{root}'")
+    assert "--minutes" in use and "--diff-augment" in use
+    data = load("ramps", root)
+    assert (data.num_classes, data.to_json()["description"]) == (12, "Ramps. Licence: CC0")
     assert [path.name for path in root.iterdir()] == ["ramps"]
 
 
@@ -116,9 +119,10 @@ def test_any_folder_of_pictures_becomes_a_data_set_in_one_command(tmp_path, caps
     assert main(command) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    first, *skipped, more, wrote = out.splitlines()[:-6]
-    assert first == "21 files skipped:"
-    assert len(skipped) == 20
+    first, *skipped, more, alpha, wrote = out.splitlines()[:-6]
+    assert (first, len(skipped)) == ("21 files skipped:", 20)
+    # The 80 WebP files, and the palette with a transparent colour.
+    assert alpha.startswith("81 pictures with an alpha channel, laid over #204060; ")
     assert skipped[1] == "  Fruit/broken 01.png is empty"
     version = root / "things" / "1.0.0"
     assert more == f"  … and 1 more; {version / 'metadata.json'} lists all"
@@ -146,19 +150,19 @@ def test_any_folder_of_pictures_becomes_a_data_set_in_one_command(tmp_path, caps
 
 def test_duplicates_are_named_and_trained_on_and_overwrite_replaces(tmp_path, capsys):
     folder, root = tmp_path / "in", tmp_path / "root"
-    folder.mkdir()
     for n in range(24):
-        Image.new("L", (4, 4), n % 20).save(folder / f"{n:02}.png")
+        saved(folder / "ab"[n > 21], Image.new("L", (4, 4), n % 20), f"{n:02}.png")
     command = ["images", str(folder), "--name", "some", "--to", str(root)]
     assert main(command) == 0
     first, *_ = capsys.readouterr().out.splitlines()
-    assert first.startswith("4 exact duplicates, such as 00.png = 20.png; ")
+    assert first.startswith("4 exact duplicates, such as a/00.png = a/20.png; ")
+    assert first.endswith("; 2 pictures in two classes, such as a/02.png = b/22.png")
     data = load("some", root)
     pixels = [split.images[:, 0, 0, 0] for split in (data.train, data.validation, data.test)]
     assert sorted(np.concatenate(pixels)) == sorted(n % 20 for n in range(24))
     assert {0, 1, 2, 3}.isdisjoint(np.concatenate(pixels[1:]))
 
-    (folder / "23.png").unlink()
+    (folder / "b" / "23.png").unlink()
     assert main(command) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert len(load("some", root).training_split("all")) + len(data.test) == 24
@@ -167,10 +171,47 @@ def test_duplicates_are_named_and_trained_on_and_overwrite_replaces(tmp_path, ca
     assert len(data.training_split("all")) + len(data.test) == 23
     assert [path.name for path in root.rglob("some*/*")][:1] == ["1.0.0"]
     # Too few for a training, so nothing is replaced.
-    for path in list(folder.iterdir())[2:]:
+    for path in list(folder.glob("*/*"))[2:]:
         path.unlink()
     assert main([*command, "--overwrite"]) == 2
     assert len(load("some", root).training_split("all")) + len(data.test) == 23
+
+
+def test_variants_of_one_thing_stay_in_one_split(tmp_path, capsys):
+    folder, root = tmp_path / "in", tmp_path / "root"
+    for n in range(120):
+        image = Image.new("RGB", (4, 4), (n // 10, n % 10, 0))
+        path = saved(folder / "ab"[n % 2], image, f"thing{n // 10}-{n % 10}.png")
+    path.write_bytes(path.read_bytes()[:-20])
+    shutil.copy(folder / "a" / "thing3-2.png", folder / "b" / "thing4-5.png")
+    command = ["images", str(folder), "--name", "things", "--to", str(root), "--overwrite"]
+    command += ["--group-by", r"(thing\d+)-"]
+    assert main(command) == 0
+    assert "\n12 groups, none in two splits\n1 exact duplicate" in capsys.readouterr().out
+    data = load("things", root)
+    splits = [split.images[:, 0, 0, 0] for split in (data.train, data.validation, data.test)]
+    # Thing 11 lacks its broken variant, and thing 4 the one that is a copy of thing 3.
+    assert np.bincount(np.concatenate(splits)).tolist() == [10, 10, 10, 11, 9, *[10] * 6, 9]
+    things = [set(values) for values in splits]
+    assert {3, 4} <= things[0] and list(map(len, things)) == [8, 2, 2]
+    assert set.union(*things) == set(range(12))
+    for pattern, reason in (("thing(", "regular expression"), ("^[ab]", "groups are too few")):
+        assert main([*command, "--group-by", pattern]) == 2
+        assert reason in capsys.readouterr().err
+    for held_out in ({"validation": 100, "test": 19}, {"validation": 20, "test": -1}, [20, 20]):
+        (root / "things/1.0.0/metadata.json").write_text(json.dumps({"held_out": held_out}))
+        refuses(lambda: load("things", root), str(root))
+    # With folders of the splits, only validation images are taken from the training images.
+    (folder / "a").rename(folder / "train")
+    (folder / "b").rename(folder / "test")
+    assert main(command) == 2
+    assert "is in train and in test" in capsys.readouterr().err
+    for path in [*folder.glob("train/*[13579]-*"), *folder.glob("test/*[02468]-*")]:
+        path.unlink()
+    assert main(command) == 0
+    data = load("things", root)
+    assert [len(split) for split in (data.train, data.validation, data.test)] == [25, 5, 29]
+    assert (set(data.test.images[:, 0, 0, 0]), data.num_classes) == ({1, 3, 5, 7, 9, 11}, None)
 
 
 def test_strict_lists_all_and_writes_nothing(tmp_path, capsys):
@@ -184,10 +225,8 @@ def test_strict_lists_all_and_writes_nothing(tmp_path, capsys):
     command = ["images", str(folder), "--name", "few", "--to", str(tmp_path / "root")]
     assert main([*command, "--strict"]) == 2
     out, err = capsys.readouterr()
-    first, *skipped, more = out.splitlines()
-    assert first == "25 files skipped:"
-    assert [line.split()[0] for line in skipped] == [f"{n:02}.png" for n in range(20)]
-    assert more == "  … and 5 more; without --strict, metadata.json lists all"
+    assert out.startswith("25 files skipped:\n  00.png ")
+    assert out.endswith("  … and 5 more; without --strict, metadata.json lists all\n")
     assert err.startswith("tfgen-data: error: 25 files of ")
     assert not (tmp_path / "root").exists()
     assert main(command) == 0

@@ -12,16 +12,6 @@ from tfgen.evaluation.coverage import nearest
 IMAGES = np.arange(6 * 4 * 3 * 2, dtype=np.uint8).reshape(6, 4, 3, 2)
 
 
-def test_a_part_of_a_split_has_its_own_labels_and_copies_nothing() -> None:
-    split = Split(IMAGES, np.arange(6))
-    part = split.take(2, 5)
-    assert (len(part), part.image_shape) == (3, (4, 3, 2))
-    np.testing.assert_array_equal(part.images, IMAGES[2:5])
-    assert part.labels.tolist() == [2, 3, 4]
-    assert np.shares_memory(part.images, IMAGES)
-    assert Split(IMAGES).take(0, 2).labels is None
-
-
 @pytest.mark.parametrize("is_mapped", [False, True])
 def test_blocks_have_all_rows_in_order(is_mapped: bool, tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", IMAGES)

@@ -68,8 +68,9 @@ def test_a_conditional_model_takes_labels_and_the_licence_of_its_owner(tmp_path:
     specs = {"sample": {"inputs": {}, "outputs": {}}, "classes": {"inputs": {}, "outputs": {}}}
     for name in ("seed", "label"):
         specs["sample"]["inputs"][name] = {"dtype": "int32", "shape": [None]}
-    version = changed(tmp_path, "gan", signatures=specs)
-    text = model_card(version, "cc-by-4.0")
+    run = {"data": {"description": "Shoes. Licence: CC0"}}
+    text = model_card(changed(tmp_path, "gan", signatures=specs, run=run), "cc-by-4.0")
+    assert "- about the data: Shoes. Licence: CC0\n" in text
     assert ModelCard(text).data.license == "cc-by-4.0"
     assert "class-conditional" in ModelCard(text).data.tags
     assert '["sample"](seed=tf.range(2), label=tf.range(2))' in text

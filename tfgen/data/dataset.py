@@ -57,6 +57,7 @@ class Dataset:
         fingerprint: SHA-256 (hex) of all pixels, labels and shapes, split by split.
         class_names: names of the classes by label; None if they have none but their numbers.
         joined: train followed by validation, where they are stored like that; else None.
+        description: what the images show, and their licence; empty if it is unknown.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Dataset:
     fingerprint: str
     class_names: tuple[str, ...] | None = None
     joined: Split | None = None
+    description: str = ""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -94,13 +96,14 @@ class Dataset:
         return len(self.train) + (len(self.validation) if train_on == "all" else 0)
 
     def to_json(self) -> dict[str, Any]:
-        """Name, version, fingerprint, background and names of classes, for JSON.
+        """Name, version, fingerprint, description, background and names of classes, for JSON.
 
         `background` is the mean brightness of the border of training images, one pixel wide, from
         0 (black) to 1 (white).
         """
         names = {} if self.class_names is None else {"class_names": list(self.class_names)}
-        identity = {"name": self.name, "version": self.version, "fingerprint": self.fingerprint}
+        keys = "name", "version", "fingerprint", "description"
+        identity = {key: getattr(self, key) for key in keys}
         count = len(self.train)
         images = read_rows(self.train.images, np.arange(0, count, -(-count // _BACKGROUNDS)))
         is_border = np.ones(self.image_shape[:2], bool)

@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,8 +35,8 @@ def load(
     """Loads the embedded MNIST, a prepared directory, or a download by TFDS.
 
     The validation split is the last min(10 000, N // 6) of the N training images, at least one.
-    Without a test split, as many images before those are the test split. The stored order is
-    preserved.
+    Without a test split, as many images before those are the test split; `metadata.json` may have
+    other numbers, see `tfgen.data.importers.images`. The stored order is preserved.
 
     `colored_mnist` and `stacked_mnist` are made from the embedded MNIST and are the same at every
     call. With `data_dir`, the data set prepared there under that name is loaded; if there is none,
@@ -59,7 +60,8 @@ def load(
             cache is full.
     """
     if is_derived(name, data_dir):
-        return _DERIVED[name](load())
+        mnist = load()
+        return replace(_DERIVED[name](mnist), description=f"Made from {mnist.description}")
     prepared = find_prepared(name, data_dir)
     if prepared.nbytes > (cache.MAX_IN_MEMORY if memory is None else memory):
         images, labels, digest = cache.read_cached(prepared)
@@ -68,15 +70,11 @@ def load(
         digest = ""
     joined, train, validation, test = prepared.divide(images, labels)
     splits = train, validation, test
-    return Dataset(
-        prepared.name,
-        prepared.version,
-        *splits,
-        num_classes=None if train.labels is None else prepared.num_classes,
-        fingerprint=digest or fingerprint(splits),
-        class_names=None if train.labels is None else prepared.class_names,
-        joined=joined,
-    )
+    num_classes, names = prepared.num_classes, prepared.class_names
+    if train.labels is None:
+        num_classes = names = None
+    digest, identity = digest or fingerprint(splits), (prepared.name, prepared.version)
+    return Dataset(*identity, *splits, num_classes, digest, names, joined, prepared.description)
 
 
 def is_derived(name: str, data_dir: str | Path | None = None) -> bool:

@@ -169,9 +169,8 @@ def read_images(
     """
     parts, names, skipped = [], [], []
     with warnings.catch_warnings(action="ignore"):  # of Pillow, about odd files
-        for path, part in zip(
-            paths, map_in_order(lambda path: attempt(_read, path, fitting), paths), strict=True
-        ):
+        results = map_in_order(lambda path: attempt(_read, path, fitting), paths)
+        for path, part in zip(paths, results, strict=True):
             advance(1)
             if isinstance(part, str):
                 skipped.append((path, part))
@@ -180,14 +179,10 @@ def read_images(
             name, indices = printable(path), range(len(part.images))
             names += [f"{name}[{index}]" for index in indices] if is_npz(path) else [name]
     check_any(len(names), skipped)
-    labels = [part.labels for part in parts if part.labels is not None]
-    return Collection(
-        np.concatenate([part.images for part in parts]),
-        names,
-        np.concatenate(labels) if len(labels) == len(parts) else None,
-        sum(part.resized for part in parts),
-        skipped,
-    )
+    images = np.concatenate([part.images for part in parts])
+    known = [part.labels for part in parts if part.labels is not None]
+    labels = np.concatenate(known) if len(known) == len(parts) else None
+    return Collection(images, names, labels, sum(part.resized for part in parts), skipped)
 
 
 def map_in_order(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> Iterator[_Result]:
@@ -258,10 +253,12 @@ class Header(NamedTuple):
     Attributes:
         size: height and width, after the orientation of EXIF.
         is_grey: whether the mode of the picture has no colours; a palette counts as colours.
+        has_alpha: whether it has an alpha channel or a transparent colour.
     """
 
     size: Size
     is_grey: bool
+    has_alpha: bool
 
 
 def read_header(path: Path) -> Header:
@@ -276,7 +273,8 @@ def read_header(path: Path) -> Header:
             is_turned = False
             ImageOps.exif_transpose(image, in_place=True)
         is_grey = Image.getmodebase(image.mode) == "L"
-        return Header(image.size if is_turned else image.size[::-1], is_grey)
+        size = image.size if is_turned else image.size[::-1]
+        return Header(size, is_grey, image.has_transparency_data)
 
 
 def is_npz(path: Path) -> bool:

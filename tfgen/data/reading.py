@@ -42,6 +42,8 @@ class Prepared:
         files: the files with the records of each stored split.
         num_classes: number of classes, None without labels.
         class_names: names of the classes by label; None if they have none but their numbers.
+        description: what the images show, and their licence; empty if it is unknown.
+        held_out: numbers of validation and test images at the end of `train`; None for the default.
     """
 
     folder: Path
@@ -52,6 +54,8 @@ class Prepared:
     files: Mapping[str, list[str]]
     num_classes: int | None
     class_names: tuple[str, ...] | None = None
+    description: str = ""
+    held_out: tuple[int, int] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -68,13 +72,13 @@ class Prepared:
         n = self.counts.get("train", 0)
         if n < MIN_IMAGES:
             raise UsageError(f"{self.name} has {n} train images; the least is {MIN_IMAGES}")
-        held_out = max(1, min(_MAX_VALIDATION, n // _VALIDATION_FRACTION))
-        end = n - held_out
+        held_out, tested = self.held_out or (held_out_share(n),) * 2
+        end, validation = n - held_out, ("train", n - held_out, n)
         if "test" in self.counts:
             test = ("test", 0, self.counts["test"])
         else:
-            end, test = end - held_out, ("train", end - held_out, end)
-        return {"train": ("train", 0, end), "validation": ("train", n - held_out, n), "test": test}
+            end, test = end - tested, ("train", end - tested, end)
+        return {"train": ("train", 0, end), "validation": validation, "test": test}
 
     def batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Decodes the images of train, then those of validation, then those of test.
@@ -125,6 +129,11 @@ class Prepared:
         return labels
 
 
+def held_out_share(n: int) -> int:
+    """Number of validation images that are taken from so many stored training images."""
+    return max(1, min(_MAX_VALIDATION, n // _VALIDATION_FRACTION))
+
+
 def open_prepared(folder: Path) -> Prepared:
     """Opens a prepared directory; decodes no image.
 
@@ -138,13 +147,18 @@ def open_prepared(folder: Path) -> Prepared:
     try:
         features = json.loads((folder / "features.json").read_bytes())
         info = json.loads((folder / "dataset_info.json").read_bytes())
-        name, version = info["name"], info["version"]
+        name, version, text = info["name"], info["version"], str(info.get("description", ""))
         for split in info["splits"]:
             stem = f"{folder}/{name}-{split['name']}.tfrecord"
             lengths = split.get("shardLengths", [])
             n = len(lengths)
             files[split["name"]] = [f"{stem}-{index:05}-of-{n:05}" for index in range(n)]
             counts[split["name"]] = sum(map(int, lengths))
+        path = folder / "metadata.json"
+        stored = json.loads(path.read_bytes()).get("held_out") if path.is_file() else None
+        held_out = stored and (int(stored["validation"]), int(stored["test"]))
+        if held_out and not 0 < held_out[0] <= sum(held_out) < counts["train"]:
+            raise ValueError(f"held_out is {stored}")
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise UsageError(f"{folder} is no TFDS directory ({reason}); {_ADVICE}") from None
@@ -155,7 +169,7 @@ def open_prepared(folder: Path) -> Prepared:
         names = tuple(filter(None, map(str.strip, path.read_text(encoding="utf-8").split("\n"))))
         if names == tuple(map(str, range(num_classes))):
             names = None
-    return Prepared(folder, name, version, shape, counts, files, num_classes, names)
+    return Prepared(folder, name, version, shape, counts, files, num_classes, names, text, held_out)
 
 
 def read_features(features: Any, place: str) -> tuple[tuple[int, int, int], int | None]:

@@ -100,8 +100,9 @@ def _write_card(version: versions.Version, manifest: Mapping[str, Any], license:
     fields = {"license": license, **_fields(version.name, manifest, compared)}
     header = [f"{k}: {json.dumps(v, ensure_ascii=False)}" for k, v in fields.items() if v]
     entries = [entry for entry in registry.families() if entry.name == manifest.get("family")]
-    seed = mapping(mapping(manifest, "run"), "options").get("seed")
-    facts = {"data set": dataset_name(manifest), "settings": training_text(manifest), "seed": seed}
+    options, data = (mapping(mapping(manifest, "run"), name) for name in ("options", "data"))
+    facts = {"data set": dataset_name(manifest), "about the data": data.get("description")}
+    facts |= {"settings": training_text(manifest), "seed": options.get("seed")}
     training = [
         f"- {key}: {' '.join(str(value).split())}"
         for key, value in facts.items()
