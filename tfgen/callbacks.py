@@ -14,13 +14,17 @@ import numpy as np
 import tensorflow as tf
 
 from tfgen.errors import UsageError, size_text
-from tfgen.evaluation.classifier import FeatureClassifier, open_classifier
+from tfgen.evaluation.job import Range
 from tfgen.evaluation.metrics import sample_metrics
 from tfgen.evaluation.monitoring import REFERENCE, SAMPLES, SampleComparison, TrainingWatch
+from tfgen.evaluation.own_network import choose_extractor
 from tfgen.evaluation.sources import as_bytes
 from tfgen.models.generative import SAMPLE_DISTANCE, GenerativeModel
 from tfgen.sampling import batches, check_image_bytes, request_labels, request_seeds
 from tfgen.training.reports import write_samples
+
+# What the shipped classifier takes.
+_MNIST_SHAPE = (28, 28, 1)
 
 
 class _OfSamples(keras.callbacks.Callback):
@@ -105,16 +109,23 @@ class Evaluate(_OfSamples):
         labels: their classes, `int[N]`, for a class-conditional model: sample i then has the class
             of image i. None: sample i has the class i mod K.
         n: number of samples, and of images to compare with: the first n, or all if they are fewer.
-        classifier: where the features come from: the name or folder of a published classifier, or
-            a `tfgen.Classifier` or `tfgen.Sampler`. None: the shipped classifier of MNIST.
+        features: where the features come from. `"random"`: a fixed random network, which takes any
+            images (Naeem et al. 2020). A network of the user's own: the path of a SavedModel's
+            folder or of a `.keras` file. A classifier: the name, under `saved_models`, or folder of
+            a published one, or a `tfgen.Classifier` or `tfgen.Sampler`; `"classifier"` is the
+            shipped one of MNIST. None: that one for images of 28 × 28 × 1, else `"random"`.
+        features_range: values of black and white for a network of the user's own: `"0,1"`,
+            `"-1,1"` or `"0,255"`; required unless it takes bytes.
         every: number of epochs from one evaluation to the next.
         seed: of the samples, the same in each epoch.
 
     Raises:
         UsageError: images are not `uint8`, fewer than the features need, or of a shape that the
-            classifier does not take; there is no such classifier; `every` is less than 1. In `fit`:
-            the model generates no images, or images of another shape; labels are out of range.
-        WorkError: in `fit`: a pixel of a sample is not finite.
+            network does not take; there is no such network, or its pixels have another range;
+            `every` is less than 1. In `fit`: the model generates no images, or images of another
+            shape; labels are out of range.
+        WorkError: the network is damaged, holds what is not allowed, or computes features that are
+            not finite. In `fit`: a pixel of a sample is not finite.
     """
 
     def __init__(
@@ -123,19 +134,24 @@ class Evaluate(_OfSamples):
         labels: Sequence[int] | np.ndarray | None = None,
         *,
         n: int = 2000,
-        classifier: Any = None,
+        features: Any = None,
+        features_range: Range | None = None,
         every: int = 1,
         seed: int = 0,
     ):
         images = np.asarray(images)
         super().__init__(every, images)
         self.n, self.seed, shape = min(n, len(images)), seed, tuple(images.shape[1:])
-        self._classifier = _open_features(classifier)
-        self._classifier.check_images(shape)
-        self._classifier.check_count(self.n, shape)
-        self._modes = self._classifier.num_modes(shape)
+        if features is None:
+            features = "classifier" if shape == _MNIST_SHAPE else "random"
+        self._extractor = choose_extractor(
+            "mnist", self.n, Path("saved_models"), features, value_range=features_range
+        )
+        self._extractor.check_images(shape)
+        self._extractor.check_count(self.n, shape)
+        self._modes = self._extractor.num_modes(shape)
         self._labels = None if labels is None else np.asarray(labels)[: self.n]
-        self._reference = self._classifier.extract(images[:n])
+        self._reference = self._extractor.extract(images[:n])
 
     def set_model(self, model: Any) -> None:
         """See the base class."""
@@ -159,7 +175,7 @@ class Evaluate(_OfSamples):
             WorkError: a pixel of a sample is not finite.
         """
         pixels = self.model.sample(self.n, seed=self.seed, labels=self._labels).numpy()
-        features = self._classifier.extract(as_bytes(pixels, self.model.name))
+        features = self._extractor.extract(as_bytes(pixels, self.model.name))
         values = sample_metrics(features, self._reference, self._modes)
         return {name: float(value) for name, value in values.items() if name != "classes"}
 
@@ -260,10 +276,3 @@ class SampleMonitor(_OfSamples):
         images = np.concatenate([batch["images"].numpy() for batch in pixels])
         values = self._comparison.compare(as_bytes(images, self.model.name))
         return {self._distance: values.pop(SAMPLE_DISTANCE), **values}
-
-
-def _open_features(classifier: Any) -> FeatureClassifier:
-    if classifier is None or isinstance(classifier, str | Path):
-        name = None if classifier is None else str(classifier)
-        return open_classifier("mnist", name, Path("saved_models"))
-    return FeatureClassifier(getattr(classifier, "version", classifier))

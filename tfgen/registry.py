@@ -169,23 +169,26 @@ def default_name(
     return "-".join(filter(None, parts))
 
 
+def family_of(model_class: type) -> Family:
+    """The family of a `model_class`, or else the nearest that the class is derived from.
+
+    Raises:
+        UsageError: the class belongs to no family.
+    """
+    family_names = {known_class: name for name, known_class in load_classes().items()}
+    for known_class in model_class.__mro__:
+        if known_class in family_names:
+            return family(family_names[known_class])
+    raise UsageError(f"{model_class.__name__} is not a model of {', '.join(names())}")
+
+
 def describe_model(model: Any) -> dict[str, Any]:
     """The configuration of a model that no run trained, in the form of a run's.
-
-    A model of a derived class is described as one of the nearest family that it is derived from.
 
     Raises:
         UsageError: the model belongs to no family.
     """
-    family_names = {model_class: name for name, model_class in load_classes().items()}
-    for model_class in type(model).__mro__:
-        if model_class in family_names:
-            run = {
-                "family": family_names[model_class],
-                "model": model.config.to_json(),
-                "options": {"seed": model.seed},
-            }
-            own_parts = model.own_parts()
-            # The manifest's word for the parts that the caller passed.
-            return {**run, "given": own_parts} if own_parts else run
-    raise UsageError(f"{type(model).__name__} is not a model of {', '.join(names())}")
+    run = {"family": family_of(type(model)).name, "model": model.config.to_json()}
+    # The manifest's word for the parts that the caller passed.
+    given = {"given": parts} if (parts := model.own_parts()) else {}
+    return {**run, "options": {"seed": model.seed}, **given}

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import tfgen
-from tfgen.errors import UsageError
+from tests.errors import refuses
 from tfgen.evaluation.classifier import FeatureClassifier, open_classifier
+from tfgen.evaluation.own_network import choose_extractor
 from tfgen.publishing import versions
 
 NONE = Path("none")
@@ -50,14 +51,14 @@ def test_the_shipped_version_is_preferred_to_versions_trained_here(
     assert open_classifier("mnist", None, tmp_path / "models").identity()["version"] == 1
     assert open_classifier("stacked_mnist", None, NONE).identity() == classifier.identity()
     # A path chooses any version.
-    assert open_classifier("mnist", str(shipped), NONE).identity() == classifier.identity()
-    with pytest.raises(UsageError, match="train it with: tfgen-train classifier --dataset emnist"):
-        open_classifier("emnist", None, tmp_path)
+    for source in (str(shipped), tfgen.load(shipped), "classifier"):
+        assert choose_extractor("mnist", 9, NONE, source).identity() == classifier.identity()
+    command = "train it with: tfgen-train classifier --dataset emnist"
+    refuses(lambda: open_classifier("emnist", None, tmp_path), command)
 
 
 def test_images_that_do_not_suit_are_refused(classifier: FeatureClassifier) -> None:
-    with pytest.raises(UsageError, match="takes images of 28 × 28 × 1, not of 32 × 32 × 1"):
-        classifier.check_images((32, 32, 1))
-    with pytest.raises(UsageError, match="129"):
-        classifier.check_count(128, (28, 28, 1))
+    sizes = "takes images of 28 × 28 × 1, not of 32 × 32 × 1"
+    refuses(lambda: classifier.check_images((32, 32, 1)), sizes)
+    refuses(lambda: classifier.check_count(128, (28, 28, 1)), "at least 129")
     classifier.check_count(129, (28, 28, 1))

@@ -60,11 +60,9 @@ def test_a_network_of_bytes_needs_no_range(tmp_path: Path) -> None:
     path = saved(tmp_path / "net", tf.uint8, channels=1)
     features = open_extractor(path, None).extract(IMAGES).features
     np.testing.assert_allclose(features[:, 0], IMAGES.mean((1, 2, 3)), rtol=1e-5)
-    refuses(lambda: open_extractor(path, "0,1"), "takes bytes; leave out --features-range 0,1")
-    refuses(
-        lambda: open_extractor(saved(tmp_path / "floats", tf.float32), None),
-        "takes images of float32; say in which range with --features-range",
-    )
+    refuses(lambda: open_extractor(path, "0,1"), "features_range = 0,1 does not suit", "use None")
+    floats = saved(tmp_path / "floats", tf.float32)
+    refuses(lambda: open_extractor(floats, None), "takes float32; use 0,1 or -1,1 or 0,255")
 
 
 def test_images_get_the_size_and_the_channels_of_the_input() -> None:
@@ -94,12 +92,8 @@ def test_a_classifier_of_tfgen_knows_its_classes(tmp_path: Path) -> None:
     extractor = open_extractor(tmp_path / "classifier.keras", None)
     assert extractor.num_modes((6, 6, 1)) == 3
     assert extractor.extract(IMAGES).classes is not None
-    refuses(
-        lambda: choose_extractor(
-            "tiny", 10, tmp_path, str(tmp_path / "classifier.keras"), value_range="0,1"
-        ),
-        "is a classifier of tfgen; leave out --features-range",
-    )
+    path, part = tmp_path / "classifier.keras", "is a model of tfgen; leave out features_range"
+    refuses(lambda: choose_extractor("tiny", 10, tmp_path, path, value_range="0,1"), part)
 
 
 def test_what_could_run_code_or_touch_files_is_not_loaded(tmp_path: Path) -> None:
@@ -113,9 +107,8 @@ def test_what_could_run_code_or_touch_files_is_not_loaded(tmp_path: Path) -> Non
     tf.saved_model.save(module, str(tmp_path / "writer"), signatures=module.__call__)
     part = "is not loaded: its graph holds operations that are not allowed: WriteFile"
     refuses(lambda: open_extractor(tmp_path / "writer", "0,1"), part, error=WorkError)
-    keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x)]).save(
-        tmp_path / "lambda.keras"
-    )
+    code = keras.layers.Lambda(lambda x: x)
+    keras.Sequential([keras.Input((2,)), code]).save(tmp_path / "lambda.keras")
     refuses(lambda: open_extractor(tmp_path / "lambda.keras", "0,1"), "Lambda", error=WorkError)
     layer = {"class_name": "TFSMLayer", "config": {"filepath": str(tmp_path / "writer")}}
     with zipfile.ZipFile(tmp_path / "layer.keras", "w") as archive:
@@ -142,15 +135,13 @@ def test_weights_in_other_files_are_not_read(tmp_path: Path) -> None:
 
 def test_other_networks_are_refused(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    keras.Sequential([keras.Input((6, 6, 3)), keras.layers.Conv2D(2, 3)]).save(
-        tmp_path / "maps.keras"
-    )
-    keras.Sequential([keras.Input((3, 6, 6)), keras.layers.Flatten()]).save(
-        tmp_path / "first.keras"
-    )
+    maps, flat = keras.layers.Conv2D(2, 3), keras.layers.Flatten()
+    keras.Sequential([keras.Input((6, 6, 3)), maps]).save(tmp_path / "maps.keras")
+    keras.Sequential([keras.Input((3, 6, 6)), flat]).save(tmp_path / "first.keras")
     for name, message in (
-        ("folder", "holds no network"),
+        ("folder", "and no network of this name"),
         ("maps.keras", "computes (None, 4, 4, 2) from (None, 6, 6, 3); it must declare one input"),
         ("first.keras", "computes (None, 108) from (None, 3, 6, 6); it must declare"),
     ):
-        refuses(lambda name=name: open_extractor(tmp_path / name, "0,1"), message)
+        chosen = "mnist", 10, tmp_path, tmp_path / name, None, "0,1"
+        refuses(lambda chosen=chosen: choose_extractor(*chosen), message)

@@ -73,8 +73,7 @@ def test_what_is_declared_is_measured_compared_and_shown(monkeypatch: pytest.Mon
     shown = shown_version(1, False, {"evaluation": results["model"]})["evaluation"][-1]
     caption, text = "spread of features (higher is better)", metrics.format_number(real, 3)
     assert shown == {"name": "Spread", "caption": caption, "value": text, "real": text}
-    classifier = tfgen.Classifier(image_shape=(6, 6, 1), num_classes=3, channels=2, units=6)
-    callback = Evaluate(images[:64], n=64, classifier=classifier)
+    callback = Evaluate(images[:64])
     callback.set_model(tfgen.VAE(image_shape=(6, 6, 1), latent_dim=2, hidden=(4,)))
     assert callback.metrics()["spread"] > 0
 

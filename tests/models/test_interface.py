@@ -1,5 +1,6 @@
 """One interface: methods and exported signatures of the four families, in two tables."""
 
+import dataclasses
 import inspect
 
 import numpy as np
@@ -9,7 +10,7 @@ import tensorflow as tf
 from tests.errors import refuses
 from tests.models.families import FAMILIES, IMAGES
 from tests.models.test_contracts import FAMILIES as ALL
-from tfgen import GAN, VAE, Flow, FlowMatching
+from tfgen import GAN, VAE, Classifier, Flow, FlowMatching, registry
 from tfgen.random import seeds_of_draws
 
 MODELS = {name: make for name, make in FAMILIES.items() if name != "classifier"}
@@ -58,6 +59,20 @@ def test_a_method_has_the_same_signature_in_all_families(row: str, family: type)
     # What else a family's own steps pass to a hook has a default.
     assert words[: len(expected)] == expected
     assert all("=" in word for word in words[len(expected) :])
+
+
+@pytest.mark.parametrize("family", [VAE, GAN, Flow, FlowMatching, Classifier])
+def test_a_preset_is_a_compiled_model(family: type) -> None:
+    preset, steps = registry.family_of(family).preset("images"), 50 if family is Flow else None
+    model = family.preset("images", seed=3, steps=steps, image_shape=(8, 8, 3))
+    config = dataclasses.replace(preset.model, image_shape=(8, 8, 3))
+    assert (model.config, model.seed) == (config, 3)
+    for optimizer in model.optimizers.values():
+        assert (optimizer.global_clipnorm or 0) == preset.clip_norm
+        optimizer.iterations.assign(50)
+        rate = 0 if steps else preset.learning_rate  # at the end of the cosine, or constant
+        assert float(optimizer.learning_rate) == pytest.approx(rate)
+    refuses(lambda: family.preset("image"), "unknown preset 'image'", "did you mean 'images'?")
 
 
 @pytest.mark.parametrize("name", MODELS)

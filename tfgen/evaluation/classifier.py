@@ -12,7 +12,6 @@ from tfgen.errors import UsageError, size_text
 from tfgen.evaluation.features import Extractor, ImageFeatures
 from tfgen.models.base import ImageModel
 from tfgen.publishing import versions
-from tfgen.publishing.artifacts import kind_at
 from tfgen.publishing.export import weights_sha256
 from tfgen.publishing.sampler import Sampler
 from tfgen.publishing.versions import Version
@@ -25,8 +24,8 @@ class FeatureClassifier(Extractor):
     are concatenated, and their classes are the digits of one number, as in Stacked MNIST.
 
     Args:
-        source: a published version, a `tfgen.Classifier`, or another model that offers the
-            signature `features`.
+        source: a published version, opened or not, a `tfgen.Classifier`, or another model that
+            offers the signature `features`.
 
     Raises:
         UsageError: it is of another model.
@@ -36,22 +35,18 @@ class FeatureClassifier(Extractor):
     key, batch_size = "classifier", 500
 
     def __init__(self, source: Any):
-        if isinstance(source, Version):
-            source = Sampler(source)
-            is_classifier, place = source.has_signature("features"), str(source.version.path)
-        else:
-            is_classifier = isinstance(source, ImageModel) and "features" in source.signatures()
-            place = f"a {type(source).__name__}"
-        if not is_classifier:
-            raise UsageError(f"{place} is not a classifier; train one with: tfgen-train classifier")
-        self.name, self._source = source.name, source
+        source = Sampler(source) if isinstance(source, Version) else source
         self._features: Callable[[np.ndarray], Mapping[str, Any]]
-        if isinstance(source, Sampler):
+        if isinstance(source, Sampler) and source.has_signature("features"):
             spec = source.signature("features").inputs["images"]
             self._features = lambda images: source.call("features", images=images)
-        else:
+        elif isinstance(source, ImageModel) and "features" in source.signatures():
             function, (spec,) = source.signatures()["features"]
             self._features = lambda images: function(tf.constant(images))
+        else:
+            title = getattr(source, "title", f"a {type(source).__name__}")
+            raise UsageError(f"{title} is not a classifier; train one with: tfgen-train classifier")
+        self.name, self._source = source.name, source
         self._image_shape = tuple(side or 0 for side in spec.shape[1:])
         outputs = self._features(np.zeros((1, *self._image_shape), np.uint8))
         self._units, self._classes = (outputs[key].shape[1] for key in ("features", "logits"))
@@ -75,7 +70,7 @@ class FeatureClassifier(Extractor):
         if shape[:2] != self._image_shape[:2] or shape[2] % self._image_shape[2]:
             sizes = f"{size_text(self._image_shape)}, not of {size_text(shape)}"
             text = f"classifier {self.name} takes images of {sizes}; pass another classifier"
-            raise UsageError(f"{text}, or --features random")
+            raise UsageError(f"{text}, or features = random")
 
     def dimensions(self, shape: tuple[int, ...]) -> int:
         """Length of the feature vector of images `(height, width, channels)`."""
@@ -133,18 +128,17 @@ def open_classifier(dataset: str, name: str | None, saved_models: Path) -> Featu
 
     Args:
         dataset: name of the data set.
-        name: of a published classifier, or a version's folder; None: that of the data set.
+        name: of a published classifier; None: that of the data set.
         saved_models: folder of published models.
 
     Raises:
         UsageError: there is no such classifier.
         WorkError: it is damaged.
     """
-    if name is not None and kind_at(Path(name)) == "version":
-        return FeatureClassifier(Version.at(name))
+    name = name or default_name(dataset)
     version = find_classifier(dataset, saved_models, name)
     if version is None:
-        text = f"there is no classifier {name or default_name(dataset)!r} in {saved_models}; pass"
+        text = f"there is no classifier {name!r} in {saved_models}, and no network of this name"
         command = f"tfgen-train classifier --dataset {plain_dataset(dataset)}"
-        raise UsageError(f"{text} --features random, or train it with: {command}")
+        raise UsageError(f"{text}; pass features = random, or train it with: {command}")
     return FeatureClassifier(version)

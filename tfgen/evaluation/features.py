@@ -126,10 +126,8 @@ class Extractor(abc.ABC):
             parts.append(self.compute(images[part]))
             advance(part.stop - part.start)
         features, classes = zip(*parts, strict=True)
-        has_classes = classes[0] is not None
-        return ImageFeatures(
-            np.concatenate(features), np.concatenate(classes) if has_classes else None
-        )
+        joined = None if classes[0] is None else np.concatenate(classes)
+        return ImageFeatures(np.concatenate(features), joined)
 
 
 class RandomNetwork(Extractor):
@@ -155,11 +153,7 @@ class RandomNetwork(Extractor):
         for weights in (*self._kernels, self._projection):
             # Little-endian, so that the hash does not depend on the machine's byte order.
             digest.update(np.ascontiguousarray(weights, "<f4").data)
-        return {
-            "name": self.name,
-            "sha256": digest.hexdigest(),
-            "features": self._projection.shape[1],
-        }
+        return {"name": self.name, "sha256": digest.hexdigest(), "features": self.dimensions(())}
 
     def dimensions(self, shape: tuple[int, ...]) -> int:
         """Number of features."""

@@ -1,6 +1,6 @@
 """Features from the user's own network, a SavedModel or `.keras` file; choice of an extractor.
 
-`choose_extractor` is what `tfgen-evaluate` calls.
+`tfgen-evaluate` and `tfgen.callbacks.Evaluate` open networks for features by `choose_extractor`.
 """
 
 import hashlib
@@ -64,25 +64,19 @@ class OwnNetwork(Extractor):
         self._shape = _image_shape(path, inputs, outputs)
         self._dtype = tf.as_dtype(inputs[0].dtype)
         # To cast pixels in 0…1 to an integer would make all of them black.
-        if value_range is None and not self._dtype.is_integer:
-            text = f"{path} takes images of {self._dtype.name}; say in which range with"
-            raise UsageError(f"{text} --features-range 0,1 or -1,1 or 0,255")
-        if self._dtype.is_integer and value_range not in (None, "0,255"):
-            raise UsageError(f"{path} takes bytes; leave out --features-range {value_range}")
+        ranges = (None, "0,255") if self._dtype.is_integer else tuple(_SCALES)
+        if value_range not in ranges:
+            text = f"features_range = {value_range} does not suit {path}, which takes"
+            raise UsageError(f"{text} {self._dtype.name}; use {' or '.join(map(str, ranges))}")
         self.name, self._path, self._call = path.name, path, call
         self._range: Range = value_range or "0,255"
         self._files_sha256 = sha256
 
     def identity(self) -> dict[str, Any]:
         """Name, input and hash; the hash is of the files and of the range."""
-        text = json.dumps([self._files_sha256, self._range])
-        return {
-            "name": self.name,
-            "sha256": hashlib.sha256(text.encode()).hexdigest(),
-            "files_sha256": self._files_sha256,
-            "range": self._range,
-            "input": list(self._shape),
-        }
+        files, text = self._files_sha256, json.dumps([self._files_sha256, self._range])
+        used = {"files_sha256": files, "range": self._range, "input": list(self._shape)}
+        return {"name": self.name, "sha256": hashlib.sha256(text.encode()).hexdigest(), **used}
 
     def dimensions(self, shape: tuple[int, ...]) -> int:
         """Length of the feature vector."""
@@ -101,7 +95,7 @@ class OwnNetwork(Extractor):
         features = tf.cast(self._call(tf.cast(pixels, self._dtype)), tf.float32).numpy()
         if not np.isfinite(features).all():
             text = f"{self._path} computes features that are not finite"
-            raise WorkError(f"{text}; check its weights and --features-range")
+            raise WorkError(f"{text}; check its weights and features_range = {self._range}")
         return ImageFeatures(features, None)
 
 
@@ -147,8 +141,8 @@ def fit_images(images: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
 # ----------------------------------------------------------------------------------------------
 
 
-def open_extractor(path: Path, value_range: Range | None) -> Extractor:
-    """The network in a version, a SavedModel's folder or a `.keras` file.
+def open_extractor(path: Path, value_range: Range | None) -> Extractor | None:
+    """The network in a version, a SavedModel's folder or a `.keras` file; None if there is none.
 
     Nothing that is loaded runs code or touches files: the operations of a SavedModel are checked as
     those of a published version are. Of a `.keras` file, Keras's safe mode is on, and what it lets
@@ -162,18 +156,18 @@ def open_extractor(path: Path, value_range: Range | None) -> Extractor:
         An extractor; of a tfgen classifier, one that knows the classes.
 
     Raises:
-        UsageError: there is no such network, or its inputs or outputs are of other kinds.
+        UsageError: its inputs or outputs are of other kinds.
         WorkError: it is damaged, or holds what is not allowed.
     """
     kind = kind_at(path)
     if kind != "version" and (path / "saved_model.pb").is_file():
         return _open_saved_model(path, value_range)
     if kind not in ("version", "keras"):
-        raise UsageError(f"{path} holds no network: no SavedModel's folder and no .keras file")
+        return None
     model = Version.at(path) if kind == "version" else load_keras_file(path, compile=False)
     if isinstance(model, Version | ImageModel):
         if value_range not in (None, "0,255"):
-            raise UsageError(f"{path} is a classifier of tfgen; leave out --features-range")
+            raise UsageError(f"{path} is a model of tfgen; leave out features_range")
         return FeatureClassifier(model)
     call = tf.function(lambda images: model(images, training=False))
     inputs, outputs = (getattr(model, name, None) or [] for name in ("inputs", "outputs"))
@@ -210,7 +204,7 @@ def choose_extractor(
     dataset: str,
     n: int,
     saved_models: Path,
-    features: str | None = None,
+    features: Any = None,
     classifier: str | None = None,
     value_range: Range | None = None,
 ) -> Extractor:
@@ -220,20 +214,26 @@ def choose_extractor(
         dataset: name of the data set.
         n: number of images.
         saved_models: folder of published models.
-        features: `classifier`, `random`, or the path of a network; None: the classifier of the
-            data set if there is one, else the random network.
-        classifier: name of a published classifier, or a version's folder.
-        value_range: pixels that the user's own network takes.
+        features: `classifier`, the classifier of the data set; `random`, the random network; the
+            path of a network; the name of a published classifier; or a `tfgen.Classifier` or
+            `tfgen.Sampler`. None: the classifier of the data set if there is one, else the random
+            network.
+        classifier: takes the place of `features`.
+        value_range: pixels that the user's own network takes; None for one that takes bytes.
 
     Raises:
         UsageError: there is no such network, it is none that extracts features, or its pixels have
             another range.
         WorkError: it is damaged, or holds what is not allowed.
     """
-    if classifier is not None or features == "classifier":
-        return open_classifier(dataset, classifier, saved_models)
-    if features is None and (version := find_classifier(dataset, saved_models)) is not None:
-        return FeatureClassifier(version)
-    if features in (None, "random"):
+    source = features if classifier is None else classifier
+    if source is None and find_classifier(dataset, saved_models) is None:
+        source = "random"
+    if not isinstance(source, str | Path | None):
+        return FeatureClassifier(source)
+    if source == "random":
         return RandomNetwork(n)
-    return open_extractor(Path(str(features)), value_range)
+    if source in (None, "classifier"):
+        return open_classifier(dataset, None, saved_models)
+    network = open_extractor(Path(source), value_range)
+    return network or open_classifier(dataset, str(source), saved_models)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfgen import random
+from tfgen import random, registry
 from tfgen.errors import UsageError
 from tfgen.models import batch, export
 from tfgen.models.preprocessing import Preprocessing
@@ -161,6 +161,31 @@ class ImageModel(overrides.Model):
         self._means = {name: keras.metrics.Mean(name, dtype="float64") for name in self.logged}
         # The constructor creates all weights, so Keras has nothing to build.
         self.built = True
+
+    @classmethod
+    def preset(cls, preset: str, /, *, steps: int | None = None, **arguments: Any) -> Self:
+        """An untrained model with the settings of a preset, compiled with its optimizers.
+
+        They are those of `tfgen-train`, with the preset's learning rate and clipping. The preset's
+        batch size and epochs are arguments of `fit`; `tfgen.registry.Preset` has them.
+
+        Args:
+            preset: name of the preset, such as `"images"`, which is for images of any kind.
+            steps: training steps, over which the preset's warm-up and decay of the learning rate
+                run; None: the learning rate is constant.
+            **arguments: those of the model: `seed`, `name`, `dtype`, networks of the caller's own,
+                and fields of the configuration, which replace those of the preset.
+
+        Raises:
+            UsageError: the family has no such preset, an argument is wrong, or the class belongs to
+                no family.
+        """
+        chosen = registry.family_of(cls).preset(preset)
+        model = cls(chosen.model, **arguments)
+        warmup, cosine = chosen.scaled_warmup(steps or 0), chosen.schedule == "cosine"
+        schedule = Schedule(round(warmup), steps if cosine else None, chosen.clip_norm)
+        model.compile(**model.default_optimizers(chosen.learning_rate, schedule))
+        return model
 
     # --- what a family defines -----------------------------------------------------------
 

@@ -174,7 +174,7 @@ def read_folder(folder: Path) -> list[Path]:
         if isinstance(error, FileNotFoundError) and not folder.is_symlink():
             return []
         text = f"{folder} is no folder of published models that can be read ({error.strerror})"
-        raise UsageError(f"{text}; repair it, or pass another --saved-models") from error
+        raise UsageError(f"{text}; repair it, or pass another folder") from error
 
 
 def find(name: str, saved_models: Path, number: int | None = None) -> Version:
@@ -327,7 +327,7 @@ def verify(path: Path) -> dict[str, Any]:
         if expected.get(name) != hashes.get(name):
             state = "damaged" if name in hashes else "missing"
             state = state if name in expected else f"not in its {MANIFEST}"
-            raise WorkError(f"{path} is broken: {name} is {state}; take another --version")
+            raise WorkError(f"{path} is broken: {name} is {state}; take another version")
     return manifest
 
 
