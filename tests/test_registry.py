@@ -97,7 +97,7 @@ def test_a_package_adds_a_family_and_replaces_no_built_in_one(install: Install) 
         (
             MODULE.format(name="other", model="tfgen.models.vae.model:VAE"),
             None,
-            "the entry point broken:FAMILY is not a tfgen.registry.Family named 'extra'",
+            "broken:FAMILY is no tfgen.registry.Family of that name",
         ),
     ],
 )

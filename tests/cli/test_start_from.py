@@ -52,7 +52,7 @@ def test_a_run_starts_with_the_loss_of_the_version(
 @pytest.mark.parametrize(
     ("start", "message"),
     [
-        ("nowhere", "nowhere is neither a run directory nor a .keras file nor a published version"),
+        ("nowhere", "nowhere is neither a run nor a .keras file nor a published version"),
         ("deep", "have other shapes; settings that differ: latent_dim = 20 there, 2 here\n"),
         ("gan.keras", "the weights to start from are of a GAN, not of a VAE"),
     ],
