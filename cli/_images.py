@@ -31,15 +31,10 @@ class ImageOptions(SamplerOptions):
 
     images: tuple[Path, ...] = argument("IMAGES", "pictures, folders of pictures, or NPZ files")
     seed: int = option(
-        0,
-        "seed of the first image's noise; each further image has the next seed",
-        minimum=-(2**31),
-        maximum=2**31 - 1,
+        0, "seed of the first image's noise; each further image has the next", minimum=-(2**31)
     )
     label: str | None = option(
-        None,
-        "class of all images, for a conditional model: the name that the data set gives it, or its "
-        "number (default: the labels of an NPZ file)",
+        None, "name or number of the class of all images (default: the labels of an NPZ file)"
     )
     fit: Literal["crop", "pad", "stretch"] = option(
         "crop", "how to resize pictures of another size: crop, pad with bars, or stretch"

@@ -42,25 +42,19 @@ class EvaluateOptions(EvaluationRequest, DataSetOptions, ModelOptions):
     likelihood: bool = option(True, "estimate the likelihood")
     features: str | None = option(
         None,
-        "where features come from: classifier, random (a fixed random network), or the path of a "
-        "network of your own, a SavedModel or a .keras file (default: the classifier of the data "
-        "set if there is one, else random)",
+        "source of features: classifier, random, or the path of your own SavedModel or .keras file "
+        "(default: the classifier of the data set if there is one, else random)",
     )
     features_range: str | None = option(
         None,
-        "values of black and white for the network of --features PATH: 0,1 or -1,1 or 0,255, as in "
-        "--features-range=-1,1; required unless the network takes bytes",
+        "black and white for --features PATH: 0,1 or -1,1 or 0,255, as in --features-range=-1,1; "
+        "required unless the network takes bytes",
     )
-    classifier: str | None = option(
-        None,
-        "name of the classifier that features come from, or folder of its version "
-        "(default: the classifier of the data set)",
-    )
+    classifier: str | None = option(None, "name or folder of the classifier for features")
     out: Path | None = option(
         None,
-        "JSON file to write (default: evaluation.json of the run, or the manifest of the version; "
-        "for a shipped version or an archive, NAME-1-evaluation.json, for images, "
-        "NAME-evaluation.json)",
+        "JSON file to write (default: evaluation.json of the run, the manifest of your own "
+        "version, or NAME-evaluation.json)",
     )
 
     def __post_init__(self) -> None:

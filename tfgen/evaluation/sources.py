@@ -17,7 +17,7 @@ from tfgen.data import Dataset, Split, pictures
 from tfgen.data.shards import Manifest, read_manifest, read_shards
 from tfgen.errors import UsageError, WorkError
 from tfgen.evaluation.distances import RunningMoments, frechet_distance, moments
-from tfgen.evaluation.features import Extractor, ImageFeatures
+from tfgen.evaluation.features import Extractor
 from tfgen.evaluation.job import Advance, check_data_set, silent
 from tfgen.evaluation.likelihood import PAIRS, Bounds
 from tfgen.evaluation.metrics import class_metrics
@@ -514,11 +514,6 @@ class ShardSummary:
             start += n
         self.images, self.features, classes = map(np.concatenate, zip(*chosen, strict=True))
         self.classes = classes if len(self.histogram) else None
-
-    @property
-    def image_features(self) -> ImageFeatures:
-        """Features and classes of the images that are evaluated one by one."""
-        return ImageFeatures(self.features, self.classes)
 
     def metrics(self, reference: np.ndarray) -> dict[str, Any]:
         """The metrics of all images, for JSON.

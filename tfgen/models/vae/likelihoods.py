@@ -37,10 +37,10 @@ def make_preprocessing(config: VAEConfig, own: Preprocessing | None) -> Preproce
         config.check_options()
         return SymmetricPixels() if config.is_of_bytes else Pixels(config.binarization)
     if config.is_of_bytes and isinstance(own, Pixels | Dequantized):
-        raise UsageError(
-            f"likelihood {config.likelihood!r} is of bytes as events in −1…1, which "
-            f"{type(own).__name__} does not give; leave out preprocessing"
+        text = (
+            f"{type(own).__name__} does not give events in −1…1, which {config.likelihood!r} needs"
         )
+        raise UsageError(f"{text}; leave out preprocessing")
     return own
 
 
