@@ -30,8 +30,7 @@ class CompareOptions(Config):
 
     what: tuple[str, ...] = argument(
         "EVALUATION",
-        "run directory, folder of a version, published name, or JSON file; NAME=EVALUATION sets "
-        "its name in the tables",
+        "run, version, published name, or JSON file; NAME=EVALUATION sets its name in the tables",
     )
     out: Path | None = option(
         None, "file for the tables (.md), values (.json) or figure (.png), or folder for all three"

@@ -35,8 +35,7 @@ class EvaluateOptions(EvaluationRequest, DataSetOptions, ModelOptions):
 
     what: str = argument(
         "RUN|NAME|FOLDER|FILE.npz",
-        "run directory, published name, archive, folder of a version, of pictures or of shards, or "
-        "NPZ file of images",
+        "run, published name, archive or version; or folder of pictures or shards, or NPZ file",
     )
     samples: bool = option(True, "judge samples")
     likelihood: bool = option(True, "estimate the likelihood")
@@ -137,8 +136,7 @@ def open_both(options: EvaluateOptions, console: Console) -> tuple[Any, Any]:
     if artifact.kind in ("npz", "folder", "shards"):
         return open_images(artifact, options, console)
     if artifact.kind not in ("run", "version"):
-        text = f"{what} is neither a run, a version nor a published name, nor a folder of images"
-        raise UsageError(f"{text}, shards or an NPZ file")
+        raise UsageError(f"{what} is neither a model nor a folder of images, shards or an NPZ file")
     if artifact.path != Path(what) and Path(what).is_dir():
         text = f"{what} is a folder and the name of a model; for the folder, pass ./{what}"
         raise UsageError(f"{text}, for the model, run the command in another folder")

@@ -212,7 +212,7 @@ class SampleSource:
             UsageError: the split was trained on, or see `check_data_set`.
         """
         if split == "validation" and self._has_seen_validation(dataset):
-            text = f"{self.title} was trained on the validation images (--train-on all)"
+            text = f"{self.title} was trained with --train-on all"
             raise UsageError(f"{text}; leave out --split validation")
         check_data_set(dataset, split, self.title, self.image_shape, self.num_classes)
 
@@ -259,8 +259,7 @@ def as_bytes(pixels: np.ndarray, title: str) -> np.ndarray:
         WorkError: a pixel is not finite; the message names the model by its title.
     """
     if not np.isfinite(pixels).all():
-        text = f"{title} makes images with pixels that are not finite"
-        raise WorkError(f"{text}; train it with a smaller learning rate")
+        raise WorkError(f"{title} makes pixels that are not finite; lower its learning rate")
     return np.round(255 * pixels).astype(np.uint8)
 
 

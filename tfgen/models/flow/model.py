@@ -157,10 +157,8 @@ class Flow(GenerativeModel):
         steps = self.flow_steps
         # The steps of a scale have the same form.
         forms = {} if self.conditioner else {step.mixed_channels: step for step in steps}
-        bijectors = [
-            step.bijectors(adapting, training, labels, forms.get(step.mixed_channels))
-            for step in steps
-        ]
+        options = adapting, training, labels
+        bijectors = [step.bijectors(*options, forms.get(step.mixed_channels)) for step in steps]
         if self.config.architecture == "multiscale":
             return multiscale_chain(self.config, bijectors)
         return Chain([*itertools.chain(*bijectors), Unflatten(self.config.image_shape)])
