@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tfgen import registry
-from tfgen.errors import InterruptedRunError, TfgenError, UsageError, original_error, os_error_text
+from tfgen import errors, registry
+from tfgen.errors import InterruptedRunError, TfgenError, UsageError
 from tfgen.publishing.versions import is_version
 from tfgen.system.quiet import interruptible
 from tfgen.system.terminal import count_noun
@@ -100,23 +100,20 @@ def run_command(
     except OSError as error:
         if error.filename is None and error.errno == errno.ENOSPC:
             discard_output()  # else Python tries again to write it when it ends
-        return _report(prog, os_error_text(error), 1)
+        return _report(prog, errors.os_error_text(error), 1)
     except Exception as caught:
-        cause = original_error(caught)
+        cause = errors.original_error(caught)
         # TensorFlow's error, by its name, since not every command imports TensorFlow.
         if isinstance(cause, MemoryError) or type(cause).__name__ == "ResourceExhaustedError":
             # TensorFlow raises the same error for a full disk.
             full = os.strerror(errno.ENOSPC)
             if match := re.search(rf"([^}}\n]*); {full}", str(cause)):
                 fault = OSError(errno.ENOSPC, full, match[1].strip())
-                return _report(prog, os_error_text(fault), 1)
-            text = "out of memory; ask for a smaller batch, a smaller model or fewer images"
-            return _report(prog, text, 1)
+                return _report(prog, errors.os_error_text(fault), 1)
+            return _report(prog, "out of memory; ask for a smaller batch, model or request", 1)
         if os.environ.get("TFGEN_TRACEBACK"):
             raise
-        text = " ".join(str(cause).split()) or "no message"
-        text = f"{type(cause).__name__}: {text[:300]} (TFGEN_TRACEBACK=1 shows where)"
-        return _report(prog, text, 1)
+        return _report(prog, f"{errors.describe(cause)} (TFGEN_TRACEBACK=1 shows where)", 1)
 
 
 def _report(prog: str, message: str, status: int, kind: str = "error: ") -> int:

@@ -39,8 +39,7 @@ def open_data_set(options: DataSetOptions, training: Mapping[str, Any], title: s
     trained = training.get("options", {})
     name, folder = trained.get("dataset"), options.data_dir or trained.get("data_dir")
     if name is None:
-        text = f"the data set that {title} was trained on is unknown; name it with --dataset"
-        raise UsageError(text)
+        raise UsageError(f"the data set of {title} is unknown; name it with --dataset")
     dataset = load(name, folder and Path(folder))
     if training.get("data", {}).get("fingerprint") not in (None, dataset.fingerprint):
         text = f"{title} was trained on another data set {name}; pass its folder: --data-dir, or"

@@ -220,8 +220,7 @@ class RayOptions(settings.Config):
 
     ray: int | None = settings.option(
         None,
-        "divide the work among N workers of a Ray cluster; without N, one for each GPU, or for "
-        "each 4 CPU cores if there is no GPU; needs the extra [ray]",
+        "divide the work among N workers of Ray; without N: one per GPU, or per 4 cores",
         minimum=0,
         bare=0,
     )
@@ -335,8 +334,6 @@ def read_flags(namespace: argparse.Namespace, config: type) -> Any:
     places = {field.name: destination(field) for field in dataclasses.fields(config)}
     own = {name: values[place] for name, place in places.items() if place in values}
     if issubclass(config, SamplingOptions):
-        fields = {name: destination(field) for name, (_, field) in _sampling_fields().items()}
-        own["sampling"] = {
-            name: values[place] for name, place in fields.items() if values.get(place) is not None
-        }
+        fields = {name: values.get(destination(f)) for name, (_, f) in _sampling_fields().items()}
+        own["sampling"] = {name: v for name, v in fields.items() if v is not None}
     return config(**own)

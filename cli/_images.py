@@ -31,15 +31,10 @@ class ImageOptions(SamplerOptions):
 
     images: tuple[Path, ...] = argument("IMAGES", "pictures, folders of pictures, or NPZ files")
     seed: int = option(
-        0,
-        "seed of the first image's noise; each further image has the next seed",
-        minimum=-(2**31),
-        maximum=2**31 - 1,
+        0, "seed of the first image's noise; each further image has the next", minimum=-(2**31)
     )
     label: str | None = option(
-        None,
-        "class of all images, for a conditional model: the name that the data set gives it, or its "
-        "number (default: the labels of an NPZ file)",
+        None, "name or number of the class of all images (default: the labels of an NPZ file)"
     )
     fit: Literal["crop", "pad", "stretch"] = option(
         "crop", "how to resize pictures of another size: crop, pad with bars, or stretch"
@@ -102,8 +97,7 @@ def evaluate_files(
     from tfgen.data.pictures import Fitting, read_images
 
     if not sampler.has_signature(signature):
-        text = f"{sampler.title} has no {_MEANINGS[signature]}"
-        raise UsageError(f"{text}; pass a model that offers {signature}")
+        raise UsageError(f"{sampler.title} has no {_MEANINGS[signature]}; pass another model")
     height, width, channels = image_shape(sampler, signature)
     fitting = Fitting((height, width), options.fit, options.background, channels)
     with progress(Console(stderr=True), "reading images", len(files)) as advance:
@@ -114,8 +108,7 @@ def evaluate_files(
     elif sampler.num_classes:
         labels = collection.labels
         if labels is None:
-            text = f"{sampler.title} is conditional; pass --label, or NPZ files with labels"
-            raise UsageError(text)
+            raise UsageError(f"{sampler.title} is conditional; pass --label, or labelled NPZ files")
     labels = image_labels(len(collection.images), sampler.num_classes, labels)
     outputs, inputs = compute(sampler, signature, collection.images, labels, options.seed)
     lines = []

@@ -20,7 +20,7 @@ from tfgen.publishing.artifacts import check_sampling, identify
 from tfgen.publishing.listing import mapping
 from tfgen.publishing.served import MAX_RETRIES, ServedSampler
 from tfgen.publishing.signatures import SignatureSampler
-from tfgen.sampling import BATCH, Arrays
+from tfgen.sampling import BATCH
 from tfgen.settings.fields import hint, option
 from tfgen.system.atomic import write_bytes
 from tfgen.system.quiet import import_quietly
@@ -66,17 +66,11 @@ class SamplerOptions(ModelOptions):
     """The arguments that choose a sampler, where it is, and how it computes."""
 
     name: str = argument(*NAME)
-    batch_size: int = option(
-        BATCH, "images computed at once, or requested from a server at once", minimum=1
-    )
-    url: str | None = option(
-        None, "REST address of tfgen-serve or TensorFlow Serving, such as http://localhost:8501"
-    )
+    batch_size: int = option(BATCH, "images computed, or requested, at once", minimum=1)
+    url: str | None = option(None, "REST address of a server, such as http://localhost:8501")
     grpc: str | None = option(None, "gRPC address of TensorFlow Serving, such as localhost:8500")
     timeout: float = option(60.0, "time limit for an answer [s]", above=0, maximum=86_400)
-    retries: int = option(
-        3, "repetitions of a request if the server is away or busy", minimum=0, maximum=MAX_RETRIES
-    )
+    retries: int = option(3, "retries if a server is away or busy", minimum=0, maximum=MAX_RETRIES)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -195,13 +189,6 @@ def show_progress(parts: Sequence[slice], title: str) -> Iterator[Iterable[slice
         return
     with make_bar(Console(stderr=True)) as bar:
         yield bar.track(parts, description=title)
-
-
-def write_npz(path: Path, arrays: Arrays) -> None:
-    """Write arrays by name to a compressed NPZ file, whole or not at all."""
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    write_bytes(path, file.getvalue())
 
 
 def csv_bytes(columns: Mapping[str, Iterable[Any]]) -> bytes:

@@ -30,13 +30,10 @@ class CompareOptions(Config):
 
     what: tuple[str, ...] = argument(
         "EVALUATION",
-        "run directory, folder of a version, published name, or JSON file; NAME=EVALUATION sets "
-        "its name in the tables",
+        "run, version, published name, or JSON file; NAME=EVALUATION sets its name in the tables",
     )
     out: Path | None = option(
-        None,
-        "file to write: .md for the tables as Markdown, .json for their values, .png for the "
-        "figure; or a folder for comparison.md, comparison.json and comparison.png",
+        None, "file for the tables (.md), values (.json) or figure (.png), or folder for all three"
     )
     saved_models: Path = option(SAVED_MODELS, "folder of published models")
 

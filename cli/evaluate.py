@@ -35,32 +35,25 @@ class EvaluateOptions(EvaluationRequest, DataSetOptions, ModelOptions):
 
     what: str = argument(
         "RUN|NAME|FOLDER|FILE.npz",
-        "run directory, published name, archive, folder of a version, of pictures or of shards, or "
-        "NPZ file of images",
+        "run, published name, archive or version; or folder of pictures or shards, or NPZ file",
     )
     samples: bool = option(True, "judge samples")
     likelihood: bool = option(True, "estimate the likelihood")
     features: str | None = option(
         None,
-        "where features come from: classifier, random (a fixed random network), or the path of a "
-        "network of your own, a SavedModel or a .keras file (default: the classifier of the data "
-        "set if there is one, else random)",
+        "source of features: classifier, random, or the path of your own SavedModel or .keras file "
+        "(default: the classifier of the data set if there is one, else random)",
     )
     features_range: str | None = option(
         None,
-        "values of black and white for the network of --features PATH: 0,1 or -1,1 or 0,255, as in "
-        "--features-range=-1,1; required unless the network takes bytes",
+        "black and white for --features PATH: 0,1 or -1,1 or 0,255, as in --features-range=-1,1; "
+        "required unless the network takes bytes",
     )
-    classifier: str | None = option(
-        None,
-        "name of the classifier that features come from, or folder of its version "
-        "(default: the classifier of the data set)",
-    )
+    classifier: str | None = option(None, "name or folder of the classifier for features")
     out: Path | None = option(
         None,
-        "JSON file to write (default: evaluation.json of the run, or the manifest of the version; "
-        "for a shipped version or an archive, NAME-1-evaluation.json, for images, "
-        "NAME-evaluation.json)",
+        "JSON file to write (default: evaluation.json of the run, the manifest of your own "
+        "version, or NAME-evaluation.json)",
     )
 
     def __post_init__(self) -> None:
@@ -143,8 +136,7 @@ def open_both(options: EvaluateOptions, console: Console) -> tuple[Any, Any]:
     if artifact.kind in ("npz", "folder", "shards"):
         return open_images(artifact, options, console)
     if artifact.kind not in ("run", "version"):
-        text = f"{what} is neither a run, a version nor a published name, nor a folder of images"
-        raise UsageError(f"{text}, shards or an NPZ file")
+        raise UsageError(f"{what} is neither a model nor a folder of images, shards or an NPZ file")
     if artifact.path != Path(what) and Path(what).is_dir():
         text = f"{what} is a folder and the name of a model; for the folder, pass ./{what}"
         raise UsageError(f"{text}, for the model, run the command in another folder")

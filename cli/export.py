@@ -49,22 +49,14 @@ class ExportOptions(SamplingOptions):
     )
     format: Literal["savedmodel", "archive", "litert", "onnx", "page", "hub"] = option(
         "savedmodel",
-        "savedmodel: publish a version; archive: write a published version to one file, which all "
-        "commands take in place of a name; litert, onnx: write one file that computes images from "
-        "latents without TensorFlow; page: write a folder for any web host, the page of "
-        "tfgen-serve with the models in the browser; hub: write a folder for a model hub, such as "
-        "Hugging Face: card, samples, archive and page (onnx, page and hub need the extra "
-        "[formats])",
+        "savedmodel: publish a version; archive: a published version as one file, which all "
+        "commands take in place of a name; litert, onnx: the decoder as one file that needs no "
+        "TensorFlow; page: a folder for any web host, with the models in the browser; hub: a "
+        "folder for a model hub, such as Hugging Face (onnx, page and hub need [formats])",
     )
-    out: Path | None = option(
-        None,
-        f"file or folder of the other formats (default: NAME{versions.ARCHIVE}, "
-        "NAME-decode.tflite, NAME-decode.onnx, page, hub)",
-    )
+    out: Path | None = option(None, "file or folder of other formats (default: by their names)")
     license: str | None = option(
-        None,
-        "hub: licence in the card, as the hub names it, such as cc-by-4.0 (default: that of a "
-        "shipped model, or none)",
+        None, "hub: licence as the hub names it, such as cc-by-4.0 (default: of a shipped model)"
     )
     to: Path = option(_command.SAVED_MODELS, "folder of published models")
     name: str | None = option(None, "name to publish under (default: as tfgen-train)")

@@ -9,11 +9,12 @@ import numpy as np
 from tfgen.publishing.signatures import split_latents
 from tfgen.sampling import Arrays
 from tfgen.settings.fields import option
+from tfgen.system.atomic import write_arrays
 from tfgen.system.terminal import count_noun
 
 from ._command import command
 from ._images import ImageOptions, OwnImages, evaluate_images
-from ._samplers import write_npz, write_pairs
+from ._samplers import write_pairs
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ def main(options: ReconstructOptions) -> None:
     arrays, title = reconstruct(own), own.sampler.title
     out = options.out or Path(f"{own.sampler.name}-reconstructions.png")
     if out.suffix == ".npz":
-        write_npz(out, {"names": np.array(own.collection.names), **arrays})
+        write_arrays(out, {"names": np.array(own.collection.names), **arrays})
     else:
         caption = f"images, and below each its reconstruction by {title}"
         images = arrays["images"].astype(np.float32) / 255

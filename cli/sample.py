@@ -23,8 +23,7 @@ from tfgen.publishing.sampling_job import SamplingJob, write_shard
 from tfgen.publishing.signatures import SignatureSampler, split_latents
 from tfgen.sampling import Arrays, batches, byte_pixels, request_labels, request_seeds
 from tfgen.settings.fields import option
-from tfgen.settings.training import MAX_SEED
-from tfgen.system.atomic import fresh_folder, write_bytes
+from tfgen.system.atomic import fresh_folder, write_arrays, write_bytes
 from tfgen.system.machine import memory_bytes
 from tfgen.system.quiet import import_quietly, interruptible
 from tfgen.system.status import note, status
@@ -47,28 +46,21 @@ class SampleOptions(_samplers.SamplerOptions, RayOptions):
 
     name: str = argument(*_samplers.NAME, default="")
     list: bool = option(False, "list the published versions of NAME, or of all names, and exit")
-    n: int = option(25, "number of images", minimum=1, maximum=2**31 - 1)
-    seed: int = option(0, "seed of the request", minimum=0, maximum=MAX_SEED)
+    n: int = option(25, "number of images", minimum=1)
+    seed: int = option(0, "seed of the request", minimum=0)
     seeds: tuple[int, ...] | None = option(
-        None,
-        "one seed for each image, in place of --n and --seed; an .npz file has its images' seeds",
-        minimum=-(2**31),
-        maximum=2**31 - 1,
+        None, "one seed for each image, in place of --n and --seed", minimum=-(2**31)
     )
     label: tuple[str, ...] | None = option(
-        None,
-        "classes of the images in turn, for a conditional model: the names that the data set gives "
-        "them, or their numbers (default: image i has class i mod K)",
-        whole=True,
+        None, "names or numbers of the images' classes in turn (default: i mod K)", whole=True
     )
     temperature: float = option(
         1.0, "scale of the latents; below 1: less diverse images", above=0, maximum=10.0
     )
     out: str | None = option(
         None,
-        "file to write, .png or .npz, or .gif or .webp for an animation of --interpolate or "
-        "--between, or a new folder for one PNG file per image, with / at its end (default: "
-        "NAME-samples.png)",
+        "file to write: .png, .npz, .gif or .webp (an animation of --interpolate or --between); or "
+        "a new folder of PNG files, with / at its end (default: NAME-samples.png)",
     )
     manifold: int | None = option(None, "draw a grid of N × N points of a latent plane", minimum=2)
     interpolate: int | None = option(
@@ -80,9 +72,8 @@ class SampleOptions(_samplers.SamplerOptions, RayOptions):
     path: Literal["linear", "spherical"] = option("linear", "path of --interpolate and --between")
     shard_size: int | None = option(
         None,
-        "write shards, TFRecord files of N images each, to the folder --out; an interrupted "
-        f"command continues if it is repeated (default: {SHARD_SIZE} for a folder of more than "
-        f"{MAX_PICTURES} images, otherwise no shards)",
+        "write TFRecord files of N images to the folder --out; repeated, the command continues "
+        f"(default: {SHARD_SIZE} for a folder of more than {MAX_PICTURES} images, else none)",
         minimum=1,
     )
     pixels: Literal["png", "raw"] = option("png", "encoding of an image in a shard")
@@ -230,11 +221,9 @@ def complete(job: SamplingJob, sampler: SignatureSampler, options: SampleOptions
                 job.finish()
         except KeyboardInterrupt as error:
             done, total = len(job.records), count_noun(job.request.num_shards, "shard")
-            raise InterruptedRunError(
-                f"interrupted; {done} of {total} in {job.folder} are complete; the same command "
-                "writes the missing ones",
-                getattr(error, "signum", signal.SIGINT),
-            ) from error
+            text = f"interrupted; {done} of {total} in {job.folder} are complete"
+            signum = getattr(error, "signum", signal.SIGINT)
+            raise InterruptedRunError(f"{text}; the same command continues", signum) from error
         seconds = time.perf_counter() - start
     images = job.request.n - present
     if not images:
@@ -361,7 +350,7 @@ def write(out: str, arrays: Arrays, options: SampleOptions, names: Sequence[str]
     if is_folder(out):
         write_folder(path, arrays)
     elif path.suffix == ".npz":
-        _samplers.write_npz(path, arrays | {"images": byte_pixels(arrays["images"])})
+        write_arrays(path, arrays | {"images": byte_pixels(arrays["images"])})
     elif path.suffix in ANIMATIONS:
         write_bytes(path, figures.animation_bytes(arrays["images"], path.suffix[1:]))
     else:

@@ -16,14 +16,14 @@ from tfgen.evaluation.job import check_data_set
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.sampling import Arrays
 from tfgen.settings.fields import option
-from tfgen.system.atomic import write_bytes
+from tfgen.system.atomic import write_arrays, write_bytes
 from tfgen.system.status import note, status
 from tfgen.system.terminal import count_noun
 
 from ._command import check_folder, command
 from ._data_sets import DataSetOptions, open_data_set
 from ._images import ImageOptions, OwnImages, compute, evaluate_files, evaluate_images, image_shape
-from ._samplers import csv_bytes, write_npz, write_pairs
+from ._samplers import csv_bytes, write_pairs
 
 if TYPE_CHECKING:
     from tfgen.data import Dataset
@@ -53,18 +53,13 @@ class ScoreOptions(ImageOptions, DataSetOptions):
     # Fewer than elsewhere: log p(x) takes long, and progress is by batches.
     batch_size: int = option(50, "images computed at once", minimum=1)
     out: Path | None = option(None, "file to write the scores of all images to, .csv or .npz")
-    test_images: int = option(
-        1000, "maximum number of test images to compare with; 0 disables it", minimum=0
-    )
+    test_images: int = option(1000, "most test images to compare with; 0: none", minimum=0)
     against: Path | None = option(
-        None,
-        "folder or file of images to compare with in place of the test images; prints AUROC and "
-        "writes a histogram, NAME-histogram.png",
+        None, "images to compare with in place of test images; also writes NAME-histogram.png"
     )
     false_alarms: float | None = option(
         None,
-        "mark the images with a lower log p(x) than all but this share of the test images (or of "
-        "--against), such as 0.01",
+        "mark images with a lower log p(x) than all but this share of those compared with",
         above=0,
         maximum=1,
     )
@@ -250,7 +245,7 @@ def write_nearest(own: OwnImages, arrays: Arrays, order: np.ndarray, dataset: "D
 def write(path: Path, arrays: Arrays, order: np.ndarray) -> None:
     """Write the scores as CSV in that order, or all arrays as NPZ, whole or not at all."""
     if path.suffix == ".npz":
-        write_npz(path, arrays)
+        write_arrays(path, arrays)
     else:
         columns = {_CSV_NAMES.get(key, key): arrays[key][order] for key in _CSV if key in arrays}
         write_bytes(path, csv_bytes(columns))

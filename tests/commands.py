@@ -3,9 +3,11 @@
 import contextlib
 import importlib
 import importlib.util
+import io
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -41,18 +43,29 @@ class Copied:
         return self.stream.write(text)
 
 
-def main(verb: str, argv: list[str]) -> Status:
+def main(verb: str, argv: Iterable[object]) -> Status:
     """Runs a command in this process."""
     module = importlib.import_module(f"{PACKAGE}.{verb}")
     with contextlib.redirect_stderr(Copied(sys.stderr)) as stream:
-        status = Status(module.main(argv))
+        status = Status(module.main([*map(str, argv)]))
     status.errors = stream.text
     return status
 
 
+def refused(verb: str, argv: Iterable[object], *parts: str, status: int = 2) -> None:
+    """Asserts that a command prints nothing but one line of error, with all the parts."""
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        result = main(verb, argv)
+    assert (result, out.getvalue()) == (status, ""), argv
+    (line,) = result.errors.splitlines(keepends=True)
+    assert line.startswith(f"tfgen-{verb}: error: ")
+    for part in parts:
+        assert part in line
+
+
 def npz(verb: str, *argv: object) -> dict[str, np.ndarray]:
     """Runs a command that writes `out.npz` in the working directory; returns its arrays."""
-    assert main(verb, [*map(str, argv), "--out", "out.npz"]) == 0
+    assert main(verb, [*argv, "--out", "out.npz"]) == 0
     with np.load("out.npz", allow_pickle=False) as stored:
         return dict(stored)
 

@@ -52,6 +52,11 @@ def first_line(error: BaseException) -> str:
     return next(filter(None, lines), type(error).__name__)[:160]
 
 
+def describe(error: BaseException) -> str:
+    """The class and the message of an error, in one line of at most 300 characters."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
 def original_error(error: BaseException) -> BaseException:
     """TensorFlow's own error behind a `TypeError` of Keras, or else `error` itself.
 

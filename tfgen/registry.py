@@ -12,7 +12,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from tfgen.errors import UsageError
+from tfgen.errors import UsageError, describe
 from tfgen.settings.family import DEFAULT_DATASET as DEFAULT_DATASET
 from tfgen.settings.family import Family as Family
 from tfgen.settings.family import Preset as Preset
@@ -48,9 +48,7 @@ def family(name: str) -> Family:
         raise UsageError(f"unknown model {name!r}{advice}")
     entry = _imported(name, path)
     if not isinstance(entry, Family) or entry.name != name:
-        raise UsageError(
-            f"model {name!r}: the entry point {path} is not a tfgen.registry.Family named {name!r}"
-        )
+        raise UsageError(f"model {name!r}: {path} is no tfgen.registry.Family of that name")
     return entry
 
 
@@ -78,8 +76,8 @@ def _imported(name: str, path: str) -> Any:
     try:
         return getattr(importlib.import_module(module), attribute)
     except Exception as error:  # an import can raise anything
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise UsageError(f"model {name!r}: {path} cannot be imported ({reason})") from error
+        text = f"model {name!r}: {path} cannot be imported ({describe(error)})"
+        raise UsageError(text) from error
 
 
 def load_class(name: str) -> Any:

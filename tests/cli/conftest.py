@@ -99,7 +99,7 @@ def judged(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Traine
     flags = ["--dataset", "tiny", "--data-dir", results.data, "--run-dir", run]
     flags += ["--saved-models", results.saved_models, "--channels", 2, "--units", 8]
     flags += ["--epochs", 2, "--batch-size", 32]
-    assert commands.main("train", ["classifier", *map(str, flags)]) == 0
+    assert commands.main("train", ["classifier", *flags]) == 0
     assert {"mistakes.png", "curves.png"} == {path.name for path in (run / "figures").iterdir()}
     return results
 
@@ -109,9 +109,12 @@ def classifier(judged: Trained) -> Path:
     return judged.saved_models / "classifier-tiny" / "2"
 
 
+def evaluation_words(judged: Trained, what: object, *flags: object) -> list[object]:
+    return [what, "--data-dir", judged.data, "--saved-models", judged.saved_models, *flags]
+
+
 def run_evaluate(judged: Trained, what: object, *flags: object) -> int:
-    common = ["--data-dir", judged.data, "--saved-models", judged.saved_models]
-    return commands.main("evaluate", [str(word) for word in (what, *common, *flags)])
+    return commands.main("evaluate", evaluation_words(judged, what, *flags))
 
 
 @pytest.fixture

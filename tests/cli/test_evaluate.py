@@ -13,6 +13,7 @@ import tensorflow as tf
 
 import tfgen
 from tests import commands
+from tests.cli.conftest import evaluation_words
 from tests.conftest import SIDE, Trained
 from tests.evaluation import toys
 from tfgen.evaluation.classifier import FeatureClassifier
@@ -242,10 +243,7 @@ def test_an_interrupted_likelihood_continues_and_the_version_stays_whole(
         (["--out", "{models}/vae-tiny/2/e.json"], "a version may not hold further files"),
     ],
 )
-def test_wrong_uses(evaluate: Any, judged: Trained, flags: list, message: str, capfd: Any) -> None:
+def test_wrong_uses(judged: Trained, here: Path, flags: list, message: str) -> None:
     flags = [str(flag).format(models=judged.saved_models) for flag in flags]
-    assert evaluate(judged.runs / "flat", *flags) == 2
-    error = capfd.readouterr().err
-    assert error.startswith("tfgen-evaluate: error: ")
-    assert message in error
-    assert error.count("\n") == 1
+    words = evaluation_words(judged, judged.runs / "flat", *flags)
+    commands.refused("evaluate", words, message)

@@ -17,6 +17,7 @@ from tests import commands
 from tests.cli.conftest import CLASSES, OwnModels
 from tests.cli.worlds import NAME, flip
 from tests.conftest import SIDE, Trained
+from tests.publishing.test_sampling_job import contents, joined
 from tfgen.data.shards import MANIFEST, read_manifest, read_shards
 from tfgen.sampling import byte_pixels
 
@@ -24,18 +25,12 @@ pytestmark = pytest.mark.usefixtures("here")
 
 
 def sample(*argv: object) -> None:
-    assert commands.main("sample", [str(word) for word in argv]) == 0
+    assert commands.main("sample", argv) == 0
 
 
 def shards(folder: str) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
     """The images, labels and seeds of a folder."""
-    images, labels, seeds = zip(*read_shards(folder), strict=True)
-    all_labels = None if labels[0] is None else np.concatenate(labels)
-    return np.concatenate(images), all_labels, np.concatenate(seeds)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return joined(read_shards(folder))
 
 
 @pytest.mark.parametrize("pixels", ["png", "raw"])
@@ -109,8 +104,7 @@ def test_a_run_is_told_from_its_published_version_by_its_fingerprint(
     sample(NAME, *models, *flags, "version")
     np.testing.assert_array_equal(shards("run")[0], shards("version")[0])
     assert read_manifest(Path("run")).request.version == 0
-    assert commands.main("sample", [NAME, *models, *flags, "run"]) == 2
-    assert "version 0, not 2; fingerprint" in capfd.readouterr().err
+    commands.refused("sample", [NAME, *models, *flags, "run"], "version 0, not 2; fingerprint")
 
 
 def test_the_same_command_restores_a_damaged_shard(
@@ -130,10 +124,8 @@ def test_the_same_command_restores_a_damaged_shard(
     text = capfd.readouterr().out.splitlines()[-1]
     assert text == "all shards were there already; no image was sampled"
     assert contents(here / "shards") == before
-    flags = [str(word) for word in flags]
-    assert commands.main("sample", [*flags, "--seed", "1"]) == 2
-    error = capfd.readouterr().err
-    assert "shards has images of another request (seed 0, not 1); repeat" in error
+    message = "shards has images of another request (seed 0, not 1); repeat"
+    commands.refused("sample", [*flags, "--seed", "1"], message)
 
 
 @pytest.mark.slow
@@ -152,11 +144,8 @@ def test_an_interrupted_command_continues_to_the_same_bytes(trained: Trained, he
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=commands.PATIENCE)
     assert (process.returncode, out) == (143, "")
-    done = re.fullmatch(
-        r"tfgen-sample: interrupted; (\d+) of 40 shards in shards are complete; the same command "
-        r"writes the missing ones\n",
-        err,
-    )
+    words = r"interrupted; (\d+) of 40 shards in shards are complete; the same command continues\n"
+    done = re.fullmatch(f"tfgen-sample: {words}", err)
     assert done
     files = list(here.glob("shards/*.tfrecord"))
     assert len(files) - 1 <= int(done[1]) <= len(files) < 40

@@ -56,7 +56,7 @@ def test_scores_of_a_flow_are_the_log_prob_of_the_live_model(
     names = [Path(entry).name for entry in stored["names"]]
     assert names == ["a.png", "b.png", "wide.png", "more.npz[0]"]
     out = capfd.readouterr().out
-    assert "no comparison with test images: the data set that flow version 2" in out
+    assert "no comparison with test images: the data set of flow version 2" in out
     assert "1 image of another size was resized to 6 × 6 (Lanczos, crop)" in out
     assert re.search("1 file skipped:\n  .*broken.png is not a PNG", out)
 

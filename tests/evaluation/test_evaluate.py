@@ -46,7 +46,7 @@ def test_copies_of_validation_images_are_seen_if_the_model_was_trained_on_them()
     assert source.training_split(foreign) is foreign.train
     source.check_images(foreign, "validation")
     source.check_images(dataset, "test")
-    with pytest.raises(UsageError, match="t was trained on the validation images"):
+    with pytest.raises(UsageError, match="t was trained with --train-on all"):
         source.check_images(dataset, "validation")
     # An earlier version had no such option; what a file or Python made is not known.
     assert source_of({"options": {"dataset": "d"}}).train_on == "train"

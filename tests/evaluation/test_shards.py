@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.evaluation.conftest import job, tiny
+from tests.publishing.test_sampling_job import complete, joined
 from tests.sampler_double import HEIGHT, WIDTH, SamplerDouble
 from tfgen.data import Dataset
 from tfgen.data.pictures import find_files
@@ -20,7 +21,7 @@ from tfgen.evaluation.evaluate import evaluate
 from tfgen.evaluation.features import Extractor, ImageFeatures
 from tfgen.evaluation.modes import captured_modes
 from tfgen.evaluation.sources import SampleSource, open_images
-from tfgen.publishing.sampling_job import SamplingJob, shard_request, write_shard
+from tfgen.publishing.sampling_job import shard_request
 
 N, HELD_OUT, CLASSES = 70, 40, 3
 SHAPE = (HEIGHT, WIDTH, 1)
@@ -58,24 +59,14 @@ class ExtractorDouble(Extractor):
         return ImageFeatures(features.astype(np.float32), features[:, :CLASSES].argmax(1))
 
 
-def write(
-    folder: Path, n: int = N, most: int | None = None, num_classes: int = 0, **flags: Any
-) -> Path:
-    """A folder of n images in shards of 20; the first few of them if `most` is set."""
-    sampler = SamplerDouble(num_classes)
-    request = shard_request(sampler, n, **{"shard_size": 20} | flags)
-    job = SamplingJob(folder, request)
-    with job.locked():
-        job.prepare()
-        for index in job.missing[:most]:
-            job.add(write_shard(sampler, request, index, folder))
-        if not job.missing:
-            job.finish()
+def write(folder: Path, n: int = N, num_classes: int = 0, **flags: Any) -> Path:
+    """A folder of n images in shards of 20."""
+    complete(folder, shard_request(SamplerDouble(num_classes), n, **{"shard_size": 20} | flags))
     return folder
 
 
 def read_all(folder: Path) -> np.ndarray:
-    return np.concatenate([batch.images for batch in read_shards(folder)])
+    return joined(read_shards(folder))[0]
 
 
 @pytest.fixture(scope="module")

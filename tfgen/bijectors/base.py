@@ -85,9 +85,7 @@ class Bijector(tfb.Bijector):
 
     def _extra_ndims(self, event_ndims: int, least: int) -> int:
         if event_ndims < least:
-            raise ValueError(
-                f"event_ndims = {event_ndims} is too small for {self.name}; the least is {least}"
-            )
+            raise ValueError(f"event_ndims = {event_ndims} of {self.name}; the least is {least}")
         return event_ndims - least
 
     def _forward(self, x: tf.Tensor) -> tf.Tensor:

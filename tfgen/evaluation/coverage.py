@@ -141,11 +141,9 @@ def nearest(images: np.ndarray, candidates: np.ndarray) -> Nearest:
     for start in range(0, len(images), 1000):
         rows = slice(start, start + 1000)
         # Again in float64: in the sum of squares, small distances cancel.
-        columns_flat = np.asarray(candidates[indices[rows]], np.float32)
-        difference = rows_flat[rows].astype(np.float64) - columns_flat.reshape(
-            rows_flat[rows].shape
-        )
-        distances[rows] = (difference**2).sum(1)
+        part = rows_flat[rows].astype(np.float64)
+        part -= np.asarray(candidates[indices[rows]], np.float32).reshape(part.shape)
+        distances[rows] = (part**2).sum(1)
     return Nearest(indices, np.sqrt(distances), np.sqrt(second))
 
 

@@ -57,8 +57,8 @@ def moments(features: np.ndarray) -> Moments:
 
 def _check_count(n: int, dimensions: int) -> None:
     if n <= dimensions:
-        text = f"{n} images are too few for a covariance of {dimensions} features"
-        raise UsageError(f"{text}; the least is {dimensions + 1}")
+        least = dimensions + 1
+        raise UsageError(f"{n} images are too few for {dimensions} features; the least is {least}")
 
 
 class RunningMoments:

@@ -20,7 +20,7 @@ from tfgen.data import Dataset, Split
 from tfgen.errors import UsageError
 from tfgen.evaluation.coverage import nearest
 from tfgen.evaluation.distances import Estimate, mean
-from tfgen.evaluation.features import Extractor
+from tfgen.evaluation.features import Extractor, ImageFeatures
 from tfgen.evaluation.job import DEFAULT_N, EvaluationRequest, phase
 from tfgen.evaluation.likelihood import active_units, bits_per_dim, dequantized_log_prob
 from tfgen.evaluation.metrics import by_key, sample_metrics
@@ -214,7 +214,8 @@ def _evaluate_samples(job: Job, extractor: Extractor) -> tuple[dict[str, Any], f
     if summary is not None:
         with phase(job.console, "shards", job.source.reading["available"]) as advance:
             summary.read(advance)
-        samples, features["samples"] = summary.images, summary.image_features
+        samples = summary.images
+        features["samples"] = ImageFeatures(summary.features, summary.classes)
     else:
         with phase(job.console, "samples", n) as advance:
             samples, rate = job.source.samples(n, job.request.seed, held_out.labels, advance)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from tfgen.errors import UsageError, size_text
 from tfgen.settings.fields import Config, option
-from tfgen.settings.training import MAX_SEED
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,24 +38,11 @@ class EvaluationRequest(Config):
 
     split: Literal["test", "validation"] = option("test", "held-out images to compare with")
     n: int | None = option(
-        None,
-        "number of samples, and of held-out images "
-        f"(default: the size of the split, at most {DEFAULT_N})",
-        minimum=2,
+        None, f"number of samples (default: size of the split, at most {DEFAULT_N})", minimum=2
     )
-    importance_samples: int = option(
-        500, "importance samples per image, for a model with latent variables", minimum=1
-    )
-    dequantizations: int = option(
-        8, "dequantization draws per image, for a model of dequantized bytes", minimum=1
-    )
-    seed: int = option(
-        0,
-        "seed for samples, random subsets of images, binarization, dequantization and importance "
-        "samples",
-        minimum=0,
-        maximum=MAX_SEED,
-    )
+    importance_samples: int = option(500, "importance samples of z per image", minimum=1)
+    dequantizations: int = option(8, "draws of dequantization noise per image", minimum=1)
+    seed: int = option(0, "seed of samples, subsets of images and all other noise", minimum=0)
 
 
 def check_data_set(

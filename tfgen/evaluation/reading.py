@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfgen.errors import UsageError, WorkError
+from tfgen.errors import UsageError, WorkError, describe
 from tfgen.evaluation.metrics import Metric
 from tfgen.publishing import versions
 from tfgen.publishing.artifacts import identify
@@ -73,8 +73,8 @@ def read_evaluation(argument: str, saved_models: Path) -> Evaluation:
         if content and content["format"] != FORMAT:
             raise ValueError(f"its format is {content['format']!r}, not {FORMAT}")
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise WorkError(f"{source} has no evaluation ({reason}); run tfgen-evaluate") from error
+        text = f"{source} has no evaluation ({describe(error)}); run tfgen-evaluate"
+        raise WorkError(text) from error
     if not content:
         raise UsageError(f"{what} has not been evaluated; run: tfgen-evaluate {what}")
     label = name.strip() or _default_name(source.absolute())

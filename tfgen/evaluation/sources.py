@@ -17,7 +17,7 @@ from tfgen.data import Dataset, Split, pictures
 from tfgen.data.shards import Manifest, read_manifest, read_shards
 from tfgen.errors import UsageError, WorkError
 from tfgen.evaluation.distances import RunningMoments, frechet_distance, moments
-from tfgen.evaluation.features import Extractor, ImageFeatures
+from tfgen.evaluation.features import Extractor
 from tfgen.evaluation.job import Advance, check_data_set, silent
 from tfgen.evaluation.likelihood import PAIRS, Bounds
 from tfgen.evaluation.metrics import class_metrics
@@ -212,7 +212,7 @@ class SampleSource:
             UsageError: the split was trained on, or see `check_data_set`.
         """
         if split == "validation" and self._has_seen_validation(dataset):
-            text = f"{self.title} was trained on the validation images (--train-on all)"
+            text = f"{self.title} was trained with --train-on all"
             raise UsageError(f"{text}; leave out --split validation")
         check_data_set(dataset, split, self.title, self.image_shape, self.num_classes)
 
@@ -259,8 +259,7 @@ def as_bytes(pixels: np.ndarray, title: str) -> np.ndarray:
         WorkError: a pixel is not finite; the message names the model by its title.
     """
     if not np.isfinite(pixels).all():
-        text = f"{title} makes images with pixels that are not finite"
-        raise WorkError(f"{text}; train it with a smaller learning rate")
+        raise WorkError(f"{title} makes pixels that are not finite; lower its learning rate")
     return np.round(255 * pixels).astype(np.uint8)
 
 
@@ -514,11 +513,6 @@ class ShardSummary:
             start += n
         self.images, self.features, classes = map(np.concatenate, zip(*chosen, strict=True))
         self.classes = classes if len(self.histogram) else None
-
-    @property
-    def image_features(self) -> ImageFeatures:
-        """Features and classes of the images that are evaluated one by one."""
-        return ImageFeatures(self.features, self.classes)
 
     def metrics(self, reference: np.ndarray) -> dict[str, Any]:
         """The metrics of all images, for JSON.

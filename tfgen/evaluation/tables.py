@@ -42,10 +42,8 @@ def _columns(table: Table) -> dict[str, list[_Text]]:
     columns = {"model": [_Text(row.name) for row in table.rows]}
     groups = [row.group.evaluations if row.group else [] for row in table.rows]
     if max(map(len, groups)) > 1:
-        seeds = [
-            [str(item["seed"]) for item in group if item["seed"] is not None] for group in groups
-        ]
-        columns["seeds"] = [_Text(", ".join(numbers)) for numbers in seeds]
+        seeds = [[item["seed"] for item in group if item["seed"] is not None] for group in groups]
+        columns["seeds"] = [_Text(", ".join(map(str, numbers))) for numbers in seeds]
     for metric in table.columns:
         texts = columns[metric.heading] = []
         for cell in (row.cells.get(metric.heading) for row in table.rows):

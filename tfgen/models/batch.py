@@ -61,10 +61,8 @@ def column(values: tf.Tensor, images: tf.Tensor, name: str) -> tf.Tensor:
     """
     batch = images.shape[0]
     if not any(values.shape.is_compatible_with(shape) for shape in ([batch], [batch, 1])):
-        raise UsageError(
-            f"{name}s have shape {list(values.shape)} for images {list(images.shape)}; pass one "
-            f"{name} for each image"
-        )
+        text = f"{name}s have shape {list(values.shape)} for images {list(images.shape)}"
+        raise UsageError(f"{text}; pass one {name} for each image")
     return tf.reshape(values, [-1])
 
 

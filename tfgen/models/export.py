@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import keras
 import tensorflow as tf
 
-from tfgen.errors import UsageError
+from tfgen.errors import UsageError, describe
 from tfgen.nn import cpu, overrides
 from tfgen.system.atomic import fresh_folder, move_into_place
 
@@ -100,9 +100,7 @@ def in_float32(model: Model) -> Model:
             plain = type(model).from_config(config)
         plain.set_weights(model.get_weights())
     except Exception as error:  # whatever a layer's own methods raise
-        reason = next(iter(str(error).splitlines()), "")[:200]
-        raise UsageError(
-            f"the model cannot be rebuilt in float32 ({type(error).__name__}: {reason}); pass "
-            "networks in float32, or networks whose layers Keras can save"
-        ) from error
+        text = f"the model cannot be rebuilt in float32 ({describe(error)})"
+        advice = "pass networks in float32, or networks whose layers Keras can save"
+        raise UsageError(f"{text}; {advice}") from error
     return plain

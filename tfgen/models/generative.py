@@ -177,11 +177,10 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
             return {"latents": self.encode(images, seeds=seed, labels=label)}
 
         def log_prob(images: tf.Tensor, seed: tf.Tensor, label: Any = None) -> dict[str, tf.Tensor]:
-            value = self.log_prob(images, seeds=seed, labels=label)
-            is_of_bytes = self.describe_events() == BYTES
-            return {"log_prob": value} | (
-                {"bits_per_dim": self.bits_per_dim(value)} if is_of_bytes else {}
-            )
+            outputs = {"log_prob": self.log_prob(images, seeds=seed, labels=label)}
+            if self.describe_events() == BYTES:
+                outputs["bits_per_dim"] = self.bits_per_dim(outputs["log_prob"])
+            return outputs
 
         functions: Signatures = {
             "sample": (sample, [seed, *label]),

@@ -179,10 +179,8 @@ class DequantizedPixels(Dequantized):
         """Has no argument."""
 
     def _transformed(self, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        log_det = -math.prod(values.shape[1:]) * math.log(self.levels / 2)
-        return values / (self.levels / 2) - 1, tf.fill(
-            tf.shape(values)[:1], tf.cast(log_det, values.dtype)
-        )
+        log_det = tf.cast(-math.prod(values.shape[1:]) * math.log(self.levels / 2), values.dtype)
+        return values / (self.levels / 2) - 1, tf.fill(tf.shape(values)[:1], log_det)
 
     def images(self, means: tf.Tensor) -> tf.Tensor:
         """Images `float32[B, H, W, C]` in 0…1 of `means`; 255 times them, rounded, are bytes."""

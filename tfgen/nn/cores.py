@@ -60,9 +60,8 @@ def share_cores(parts: int = 2, *, split_batches: bool = True) -> None:
             time does not need this.
     """
     global _concurrent_parts
-    if not enabled() or "TF_NUM_INTRAOP_THREADS" in os.environ:
-        return
-    if tf.config.get_visible_devices("GPU"):
+    is_set = "TF_NUM_INTRAOP_THREADS" in os.environ
+    if not enabled() or is_set or tf.config.get_visible_devices("GPU"):
         return
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

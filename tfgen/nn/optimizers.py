@@ -36,9 +36,8 @@ class Schedule:
     def every(self, steps: int) -> "Schedule":
         """The schedule of an optimizer that moves in every n-th step, with n = `steps`."""
         cosine = self.cosine_steps and max(1, self.cosine_steps // steps)
-        return dataclasses.replace(
-            self, warmup_steps=self.warmup_steps // steps, cosine_steps=cosine
-        )
+        warmup = self.warmup_steps // steps
+        return dataclasses.replace(self, warmup_steps=warmup, cosine_steps=cosine)
 
     def of(self, learning_rate: float) -> float | keras.optimizers.schedules.LearningRateSchedule:
         """The schedule with the peak `learning_rate`; a number if it is constant."""

@@ -119,20 +119,14 @@ def apply_sums(
         return
 
     def together(strategy: Any, gradients: Any, after: Any) -> None:
-        with _no_further_sum(getattr(optimizer, "inner_optimizer", optimizer)):
+        inner = getattr(optimizer, "inner_optimizer", optimizer)
+        inner._all_reduce_sum_gradients = list  # does not sum them again
+        try:
             replicas.on_each(strategy, apply, gradients, after)
+        finally:
+            del inner._all_reduce_sum_gradients
 
     replica.merge_call(together, args=(list(gradients), after))
-
-
-@contextlib.contextmanager
-def _no_further_sum(optimizer: Any) -> Iterator[None]:
-    """A context in which the optimizer does not sum gradients over replicas again."""
-    optimizer._all_reduce_sum_gradients = list
-    try:
-        yield
-    finally:
-        del optimizer._all_reduce_sum_gradients
 
 
 def copy_onnx_graphs_alone() -> None:

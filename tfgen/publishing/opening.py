@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from tfgen import registry
-from tfgen.errors import UsageError, WorkError
+from tfgen.errors import UsageError, WorkError, describe
 from tfgen.models.export import Traced, exported_weights, in_float32, trace
 from tfgen.models.generative import GenerativeModel
 from tfgen.publishing import export, versions
@@ -49,8 +49,7 @@ def load(path: str | Path, *, weights: str | int = "best", **sampling: Any) -> A
         check_sampling(kind, path, sampling)
         return Sampler(path)
     if kind not in ("keras", "run"):
-        text = f"{path} is neither a run directory nor a .keras file nor a published version"
-        raise UsageError(text)
+        raise UsageError(f"{path} is neither a run nor a .keras file nor a published version")
     model = load_keras_file(path) if kind == "keras" else load_run(path, str(weights))[0]
     if sampling:
         model.set_sampling(**sampling)
@@ -77,8 +76,7 @@ def load_keras_file(path: Path, *, compile: bool = True) -> Any:
     except WorkError:
         raise
     except Exception as error:  # Keras and h5py raise many types
-        reason = " ".join(str(error).split())[:200]
-        raise WorkError(f"{path} cannot be loaded ({type(error).__name__}: {reason})") from error
+        raise WorkError(f"{path} cannot be loaded ({describe(error)})") from error
 
 
 def _find_keras_fault(path: Path) -> str | None:

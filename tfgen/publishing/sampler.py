@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfgen.errors import WorkError
+from tfgen.errors import WorkError, describe
 from tfgen.nn.cores import PartedFunction
 from tfgen.publishing import inspection, versions
 from tfgen.publishing.listing import mapping
@@ -115,8 +115,7 @@ def load_saved_model(path: Path) -> tuple[dict[str, Any], Any]:
     try:
         return manifest, tf.saved_model.load(str(path))
     except Exception as error:  # TensorFlow raises many types, some with several lines
-        reason = next(iter(str(error).splitlines()), "")[:200]
-        text = f"{path} is broken: TensorFlow cannot load it ({type(error).__name__}: {reason})"
+        text = f"{path} is broken: TensorFlow cannot load it ({describe(error)})"
         raise WorkError(text) from error
 
 

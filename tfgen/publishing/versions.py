@@ -337,10 +337,8 @@ def hash_files(path: Path) -> dict[str, str]:
     Without the manifest, and without hidden files, such as a manifest that was not written to its
     end; no loader reads them.
     """
-    files = (p for p in sorted(path.rglob("*")) if p.is_file() and p.name != MANIFEST)
-    return {
-        p.relative_to(path).as_posix(): file_sha256(p) for p in files if not p.name.startswith(".")
-    }
+    files = (p for p in sorted(path.rglob("*")) if p.is_file() and not p.name.startswith("."))
+    return {p.relative_to(path).as_posix(): file_sha256(p) for p in files if p.name != MANIFEST}
 
 
 def write_version(

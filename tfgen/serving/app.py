@@ -27,6 +27,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from tfgen.errors import describe
 from tfgen.serving.listing import Listing, run_pictures
 from tfgen.serving.models import Models
 from tfgen.serving.pool import Pool
@@ -207,9 +208,8 @@ async def answer_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         if os.environ.get("TFGEN_TRACEBACK"):
             traceback.print_exception(error)
-        text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        report_error(text)
-        error = HTTPException(500, text)
+        report_error(describe(error))
+        error = HTTPException(500, describe(error))
     body = orjson.dumps({"error": error.detail})
     return Response(body, error.status_code, error.headers, "application/json")
 

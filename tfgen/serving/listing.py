@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tfgen import figures, registry
+from tfgen.errors import describe
 from tfgen.publishing.listing import epochs_done, mapping, training_text
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.serving.models import Listed, Models
@@ -167,8 +168,7 @@ class Listing:
             return statistics(sampler, *self.test_images(dataset_name(listed.manifest)))
         except Exception as error:
             if not self._closed:
-                text = f"{type(error).__name__}: {error}"[:300]
-                report_error(f"no statistics of {listed.name} version {number}: {text}")
+                report_error(f"no statistics of {listed.name} {number}: {describe(error)}")
             return {}
 
     @contextlib.contextmanager

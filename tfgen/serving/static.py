@@ -24,10 +24,7 @@ if TYPE_CHECKING:
 # ONNX Runtime for browsers. It gets another extension: not every web host knows what .mjs is.
 RUNTIME = Path(__file__).parent / "runtime"
 LISTING = "page/models.json"
-README = (
-    "Put this folder on any web host, or run in it: python -m http.server, and open "
-    "http://localhost:8000\n"
-)
+README = "Put this folder on any web host, or run in it: python -m http.server\n"
 # Signatures that the page computes itself, or only looks at.
 _OF_PAGE = ("sample", "latents", "classes")
 

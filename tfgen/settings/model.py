@@ -60,9 +60,8 @@ class ModelConfig(Config):
         known = [field.name for field in self.sampling_fields()]
         for name in options:
             if name not in known:
-                raise UsageError(
-                    f"{type(self).__name__} has no option of sampling {name!r}{hint(name, known)}"
-                )
+                text = f"{type(self).__name__} has no option of sampling {name!r}"
+                raise UsageError(f"{text}{hint(name, known)}")
         config = dataclasses.replace(self, **options)
         config.check_options()
         return config

@@ -117,11 +117,11 @@ def fresh_file(path: Path) -> Iterator[Path]:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, "np.ndarray"]) -> None:
-    """Writes arrays by name to an NPZ file, whole or not at all."""
+    """Writes arrays by name to a compressed NPZ file, whole or not at all."""
     import numpy as np
 
     file = io.BytesIO()
-    np.savez(file, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     write_bytes(path, file.getvalue())
 
 

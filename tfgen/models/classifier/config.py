@@ -20,9 +20,7 @@ class ClassifierConfig(ModelConfig):
     channels: int = option(32, "channels at full size; they double up to 8 times", minimum=1)
     halvings: int = option(0, HALVINGS_HELP, minimum=0, maximum=MAX_HALVINGS)
     units: int = option(128, "length of a feature vector", minimum=1)
-    dropout: float = option(
-        0.5, "dropout rate between features and logits", minimum=0, maximum=0.99
-    )
+    dropout: float = option(0.5, "dropout rate of the features", minimum=0, maximum=0.99)
 
 
 _CONV = Preset(

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from tfgen.errors import UsageError, size_text
 from tfgen.settings.family import Family, Preset
@@ -19,9 +19,7 @@ class FlowConfig(ModelConfig):
         "dense", "dense couplings, or convolutional couplings at several scales"
     )
     couplings: int = option(8, "dense: number of affine couplings of alternating halves", minimum=2)
-    hidden: tuple[int, ...] = option(
-        (1024, 1024), "dense: widths of each conditioner's hidden layers", minimum=1
-    )
+    hidden: tuple[int, ...] = option((1024, 1024), "dense: conditioners' widths", minimum=1)
     scale_steps: tuple[int, ...] = option((8, 8), "multiscale: steps at each scale", minimum=1)
     scale_channels: tuple[int, ...] = option(
         (32, 64), "multiscale: channels of the conditioners at each scale", minimum=1
@@ -32,12 +30,8 @@ class FlowConfig(ModelConfig):
         "uniform", "noise that turns bytes into real numbers: uniform, or a learned flow"
     )
     dequantization_couplings: int = option(2, "learned noise: number of couplings", minimum=1)
-    dequantization_channels: int = option(
-        16, "learned noise: channels of the conditioners", minimum=1
-    )
-    dequantization_components: int = option(
-        0, "learned noise: logistics of a coupling; 0: affine", minimum=0
-    )
+    dequantization_channels: int = option(16, "learned noise: conditioners' channels", minimum=1)
+    dequantization_components: int = option(0, "learned noise: logistics; 0: affine", minimum=0)
     ema_decay: float = option(0.0, EMA_HELP, minimum=0, maximum=1)
     log_scale_bound: float = option(2.0, "bound of a coupling's log-scale [nats]", above=0)
     alpha: float = option(
@@ -60,23 +54,21 @@ class FlowConfig(ModelConfig):
         shape, multiscale = self.image_shape, self.architecture == "multiscale"
         convolutional = multiscale or self.dequantization == "variational"
         if len(shape) != 3 and (shape[-1] < 2 or convolutional):
-            raise UsageError(
-                f"events of size {size_text(shape)} are no images: they need two entries or more "
-                "along their last axis, --architecture dense and --dequantization uniform"
-            )
+            text = f"events of size {size_text(shape)} are no images: they need two entries or more"
+            rest = "along their last axis, --architecture dense and --dequantization uniform"
+            raise UsageError(f"{text} {rest}")
         if len(shape) == 3 and (shape[1] % 2 or (convolutional and shape[0] % 2)):
-            raise UsageError(
-                f"images of {size_text(shape)} do not suit the flow: the width must be even, and "
-                "the height too but for --architecture dense --dequantization uniform; import them "
-                "with even sides, for example with tfgen-data images --size 32"
-            )
+            sides = "both sides" if convolutional else "the width"
+            text = f"images of {size_text(shape)} do not suit this flow: {sides} must be even"
+            raise UsageError(f"{text}; import them with tfgen-data images --size 32, for example")
         if multiscale and not 0 < len(self.scale_steps) == len(self.scale_channels):
-            raise UsageError(
-                f"scale_steps = {self.scale_steps} and scale_channels = {self.scale_channels} "
-                "differ in length; pass one number of each for each scale"
-            )
+            text = f"scale_steps = {self.scale_steps}, scale_channels = {self.scale_channels}"
+            raise UsageError(f"{text}; pass one number of each for each scale")
 
 
+_COSINE: dict[str, Any] = {"schedule": "cosine", "clip_norm": 1.0}
+# Of the flows of MNIST.
+_LONG: dict[str, Any] = {"learning_rate": 2e-3, "warmup_epochs": 0.5, **_COSINE}
 # Glow's steps with mixture couplings and learned dequantization, as in Flow++ (Ho et al. 2019).
 _MULTISCALE = FlowConfig(
     architecture="multiscale",
@@ -118,12 +110,9 @@ FAMILY = Family(
             _MULTISCALE,
             epochs=32,
             batch_size=32,
-            learning_rate=2e-3,
-            warmup_epochs=0.5,
-            schedule="cosine",
-            clip_norm=1.0,
             minutes=66,
             result="1.03 bits/dim",
+            **_LONG,
         ),
         "deep": Preset(
             "multiscale with twice the steps, more logistics and a stronger learned dequantization",
@@ -138,12 +127,9 @@ FAMILY = Family(
             ),
             epochs=40,
             batch_size=64,
-            learning_rate=2e-3,
-            warmup_epochs=0.5,
-            schedule="cosine",
-            clip_norm=1.0,
             minutes=170,
             result="0.99 bits/dim",
+            **_LONG,
         ),
         "images": Preset(
             "convolutional, for colour pictures of 32 and 64 pixels: up to four scales",
@@ -156,8 +142,7 @@ FAMILY = Family(
             # length for images of any size, so that one learning rate suits them all.
             learning_rate=4e-3,
             warmup_epochs=0.1,
-            schedule="cosine",
-            clip_norm=1.0,
+            **_COSINE,
         ),
     },
 )

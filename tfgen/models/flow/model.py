@@ -109,9 +109,7 @@ class Flow(GenerativeModel):
         config.check_events()
         if preprocessing is None and len(config.image_shape) != 3:
             shape = config.image_shape
-            raise UsageError(
-                f"events of shape {shape} are no images; pass preprocessing=Identity()"
-            )
+            raise UsageError(f"events {shape} are no images; pass preprocessing=Identity()")
         bytes_to_events = preprocessing or Dequantized(config.alpha)
         own_parts = {"conditioner": conditioner, "preprocessing": preprocessing}
         super().__init__(config, bytes_to_events, seed, own_parts, name=name, dtype=dtype)
@@ -159,10 +157,8 @@ class Flow(GenerativeModel):
         steps = self.flow_steps
         # The steps of a scale have the same form.
         forms = {} if self.conditioner else {step.mixed_channels: step for step in steps}
-        bijectors = [
-            step.bijectors(adapting, training, labels, forms.get(step.mixed_channels))
-            for step in steps
-        ]
+        options = adapting, training, labels
+        bijectors = [step.bijectors(*options, forms.get(step.mixed_channels)) for step in steps]
         if self.config.architecture == "multiscale":
             return multiscale_chain(self.config, bijectors)
         return Chain([*itertools.chain(*bijectors), Unflatten(self.config.image_shape)])
@@ -306,9 +302,7 @@ def _first_images(x: Any, y: Any = None) -> tuple[tf.Tensor, Any]:
     elif isinstance(x, np.ndarray | tf.Tensor):
         batch = x[:ADAPTATION_IMAGES], None if y is None else y[:ADAPTATION_IMAGES]
     else:
-        raise UsageError(
-            f"cannot read the first images of a {type(x).__name__} without consuming them; "
-            "call flow.adapt(images) before fit"
-        )
+        text = f"cannot read the first images of a {type(x).__name__} without consuming them"
+        raise UsageError(f"{text}; call flow.adapt(images) before fit")
     images, labels, _ = keras.utils.unpack_x_y_sample_weight(batch)
     return tf.convert_to_tensor(images), labels

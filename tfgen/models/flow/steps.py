@@ -130,14 +130,9 @@ class FlowStep(keras.layers.Layer):
     def _coupling_of_weights(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
         """The coupling as a function of its conditioner's weights."""
 
-        def compute(
-            labels: tf.Tensor | None, event: tf.Tensor, method: str
-        ) -> tuple[tf.Tensor, tf.Tensor]:
+        def compute(labels: tf.Tensor | None, event: tf.Tensor, method: str) -> Any:
             coupling = self.bijectors(labels=labels)[-1]
-            result: tuple[tf.Tensor, tf.Tensor] = getattr(coupling, method)(
-                event, self.mask.event_ndims
-            )
-            return result
+            return getattr(coupling, method)(event, self.mask.event_ndims)
 
         return cpu.function_of_weights(compute, self.conditioner.weights)
 
@@ -271,11 +266,8 @@ def multiscale_steps(
         for _ in range(count):
             common: dict[str, Any] = {"seed": seed * sum(counts) + len(steps), "dtype": dtype}
             if own is None:
-                sizes, name = (
-                    (inputs, channels, config.blocks, outputs),
-                    f"conditioner_{len(steps)}",
-                )
-                network = gated_network(*sizes, name=name, **common)
+                sizes = inputs, channels, config.blocks, outputs
+                network = gated_network(*sizes, name=f"conditioner_{len(steps)}", **common)
             else:
                 network = _own_conditioner(own, inputs, (height, width, outputs), **common)
             steps.append(FlowStep(network, Half(3), mixed_channels=depth, **coupling, **common))

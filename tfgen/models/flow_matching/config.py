@@ -18,16 +18,12 @@ class FlowMatchingConfig(ModelConfig):
     channels: tuple[int, ...] = option(
         (64, 128), "unet: channels at half the side, a quarter, …; the last is repeated", minimum=1
     )
-    blocks: tuple[int, ...] = option(
-        (1, 2), "unet: residual blocks at each of these sizes, on each way", minimum=1
-    )
+    blocks: tuple[int, ...] = option((1, 2), "unet: blocks at each size, on each way", minimum=1)
     halvings: int = option(0, f"unet: {HALVINGS_HELP}", minimum=0, maximum=MAX_HALVINGS)
     logit_normal: float = option(
         0.5, "share of training times that are logit-normal, not uniform", minimum=0, maximum=1
     )
-    data_stddev: float = option(
-        0.5, "assumed standard deviation of events, whose mean is taken as 0", above=0
-    )
+    data_stddev: float = option(0.5, "assumed standard deviation of events, around 0", above=0)
     shortcuts: float = option(
         0.0, "share of images that teach steps of length 1, 1/2, … 1/64", minimum=0, maximum=0.75
     )
@@ -42,12 +38,8 @@ class FlowMatchingConfig(ModelConfig):
     guidance: float = option(
         1.0, "guidance by labels; 1: none, 0: samples ignore labels", minimum=0, sampling=True
     )
-    density_steps: int = option(
-        16, "Runge–Kutta steps that compute log p(x)", minimum=1, sampling=True
-    )
-    probes: int = option(
-        1, "random directions that estimate the divergence in log p(x)", minimum=1, sampling=True
-    )
+    density_steps: int = option(16, "Runge–Kutta steps of log p(x)", minimum=1, sampling=True)
+    probes: int = option(1, "probes of the divergence in log p(x)", minimum=1, sampling=True)
 
     def check_options(self) -> None:
         """Refuses guidance by velocities that are not trained."""

@@ -9,7 +9,7 @@ from tfgen.models.gan.augmentation import AUGMENTATIONS
 from tfgen.models.gan.losses import LOSSES
 from tfgen.settings.family import Family, Preset
 from tfgen.settings.fields import option
-from tfgen.settings.model import EMA_HELP, MAX_HALVINGS, ModelConfig
+from tfgen.settings.model import EMA_HELP, HALVINGS_HELP, MAX_HALVINGS, ModelConfig
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,7 @@ class GANConfig(ModelConfig):
         (512, 256), "dense: widths of the discriminator's hidden layers", minimum=1
     )
     channels: int = option(64, "channels at half the side; they double up to 8 times", minimum=1)
-    halvings: int = option(
-        0, "halvings of the sides; 0: down to at most 7 pixels", minimum=0, maximum=MAX_HALVINGS
-    )
+    halvings: int = option(0, HALVINGS_HELP, minimum=0, maximum=MAX_HALVINGS)
     units: int = option(1024, "convolutional: width of the dense layers", minimum=1)
     dropout: float = option(0.5, "dropout rate in the discriminator", minimum=0, maximum=0.99)
     discriminator_batch_norm: bool = option(False, "batch normalization in the discriminator")
@@ -53,9 +51,7 @@ class GANConfig(ModelConfig):
     ema_decay: float = option(0.0, EMA_HELP, minimum=0, maximum=1)
     beta_1: float = option(0.9, "decay of Adam's first moment", minimum=0, maximum=0.999)
     beta_2: float = option(0.999, "decay of Adam's second moment", minimum=0, maximum=0.99999)
-    discriminator_rate: float = option(
-        1.0, "learning rate of the discriminator relative to the generator's", above=0
-    )
+    discriminator_rate: float = option(1.0, "relative learning rate of the discriminator", above=0)
 
     @property
     def judged_shape(self) -> tuple[int, ...]:
@@ -76,17 +72,13 @@ class GANConfig(ModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.label_smoothing and self.loss in ("hinge", "wasserstein", "relativistic"):
-            raise UsageError(
-                f"label_smoothing = {self.label_smoothing} has no meaning with loss {self.loss!r}"
-            )
+            text = f"label_smoothing = {self.label_smoothing} has no meaning with loss"
+            raise UsageError(f"{text} {self.loss!r}")
         needs_single_images = self.loss == "wasserstein" or self.r1 or self.r2
-        if self.discriminator_batch_norm and (
-            needs_single_images or self.architecture == "residual"
-        ):
-            raise UsageError(
-                "batch normalization, which mixes images, suits neither gradient penalties nor the "
-                "residual discriminator; use --no-discriminator-batch-norm"
-            )
+        is_residual = self.architecture == "residual"
+        if self.discriminator_batch_norm and (needs_single_images or is_residual):
+            text = "batch normalization suits neither gradient penalties nor residual networks"
+            raise UsageError(f"{text}; use --no-discriminator-batch-norm")
 
 
 _DCGAN = GANConfig(

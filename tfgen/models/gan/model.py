@@ -135,9 +135,8 @@ class GAN(GenerativeModel):
             outputs = (1 + config.projected_classes,)
             build_network(discriminator, config.judged_shape, outputs, "discriminator")
         # Our dense discriminator takes flat events, to which a label is appended once.
-        self._flat = (
-            discriminator is None and config.architecture == "dense" and config.num_classes > 0
-        )
+        is_ours = discriminator is None and config.architecture == "dense"
+        self._flat = is_ours and config.num_classes > 0
         # The moments of batch normalization are not trainable, but belong to the weights.
         averaged = [*trained_weights(self.generator), *moving_statistics(self.generator)]
         self.track_average(averaged, config.ema_decay)
@@ -251,15 +250,11 @@ class GAN(GenerativeModel):
             UsageError: `optimizer` is passed, or both optimizers are the same object.
         """
         if "optimizer" in kwargs:
-            raise UsageError(
-                "a GAN has two optimizers, not one: pass compile(generator_optimizer=…, "
-                "discriminator_optimizer=…)"
-            )
+            arguments = "generator_optimizer=…, discriminator_optimizer=…"
+            raise UsageError(f"a GAN has two optimizers, not one: pass compile({arguments})")
         optimizer = keras.optimizers.get(discriminator_optimizer)
         if optimizer is generator_optimizer:
-            raise UsageError(
-                "both networks got the same optimizer object; each network needs its own"
-            )
+            raise UsageError("both networks got the same optimizer; each needs its own object")
         # Saved without the wrapper, as Keras saves the generator's.
         self._discriminator_config = keras.saving.serialize_keras_object(optimizer)
         scaled = self.dtype_policy.name == "mixed_float16" and kwargs.get("auto_scale_loss", True)

@@ -34,21 +34,13 @@ class VAEConfig(ModelConfig):
     binarization: Literal["dynamic", "threshold", "none"] = option(
         "dynamic", "binarization of pixels: sampled at each step, by a threshold of 1/2, or none"
     )
-    objective: Literal["elbo", "iwae"] = option(
-        "elbo", "bound that training maximizes: the ELBO, or the importance-weighted bound"
-    )
+    objective: Literal["elbo", "iwae"] = option("elbo", "bound that training maximizes")
     importance_samples: int = option(
         1, "samples of z per image: importance-weighted by iwae, averaged by elbo", minimum=1
     )
-    kl_warmup_steps: int = option(
-        0, "steps in which the KL's weight in the gradient grows to beta; 0 disables it", minimum=0
-    )
-    beta: float = option(
-        1.0, "elbo: weight of the KL in the gradient (Higgins et al. 2017)", minimum=0
-    )
-    free_bits: float = option(
-        0.0, "elbo: KL of each image and level without a penalty [nats]", minimum=0
-    )
+    kl_warmup_steps: int = option(0, "steps in which the KL's weight grows to beta", minimum=0)
+    beta: float = option(1.0, "elbo: weight of the KL (Higgins et al. 2017)", minimum=0)
+    free_bits: float = option(0.0, "elbo: free KL of each image and level [nats]", minimum=0)
     architecture: Literal["dense", "convolutional", "hierarchical"] = option(
         "dense", "architecture; hierarchical has several levels of latents (Vahdat & Kautz 2020)"
     )
@@ -56,9 +48,7 @@ class VAEConfig(ModelConfig):
     halvings: int = option(0, HALVINGS_HELP, minimum=0, maximum=MAX_HALVINGS)
     blocks: int = option(1, "gated residual blocks at each size", minimum=0)
     levels: int = option(6, "hierarchical: levels of latents below the one at the top", minimum=1)
-    level_channels: int = option(
-        8, "hierarchical: latents of each level at each position of the smallest size", minimum=1
-    )
+    level_channels: int = option(8, "hierarchical: latents of a level at a position", minimum=1)
     activation: Literal["relu", "leaky_relu", "silu", "tanh"] = option(
         "relu", "activation of the dense hidden layers"
     )
@@ -67,9 +57,8 @@ class VAEConfig(ModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if (self.free_bits or self.beta != 1) and self.objective == "iwae":
-            raise UsageError(
-                "the objective 'iwae' has no KL; use --objective elbo, or --free-bits 0 --beta 1"
-            )
+            advice = "use --objective elbo, or --free-bits 0 --beta 1"
+            raise UsageError(f"the objective 'iwae' has no KL; {advice}")
 
     @property
     def is_of_bytes(self) -> bool:
@@ -96,11 +85,10 @@ class VAEConfig(ModelConfig):
             UsageError: a Bernoulli likelihood of grey values, or another one of binary values.
         """
         if (self.likelihood == "bernoulli") == (self.binarization == "none"):
-            raise UsageError(
-                f"likelihood {self.likelihood!r} does not suit binarization {self.binarization!r}; "
-                "for binary pixels use --likelihood bernoulli --binarization dynamic, for bytes "
-                "--likelihood logistic_mixture --binarization none"
-            )
+            text = f"{self.likelihood!r} does not suit binarization {self.binarization!r}"
+            binary = "for binary pixels use --likelihood bernoulli --binarization dynamic"
+            grey = "for bytes --likelihood logistic_mixture --binarization none"
+            raise UsageError(f"likelihood {text}; {binary}, {grey}")
 
 
 _LONG = VAEConfig(latent_dim=50, hidden=(400, 400), kl_warmup_steps=10_000)

@@ -1,18 +1,13 @@
 """The likelihoods p(x|z) of a VAE: a product over the pixels of an event."""
 
-from typing import Any, TypeAlias
-
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from tfgen.errors import UsageError
 from tfgen.models.preprocessing import Dequantized, Pixels, Preprocessing, SymmetricPixels
+from tfgen.models.vae.bounds import Distribution, tfd
 from tfgen.models.vae.config import VAEConfig
 from tfgen.models.vae.logistic_mixture import LogisticMixture, outputs_per_pixel
 from tfgen.settings.model import check_are_images
-
-tfd: Any = tfp.distributions
-Distribution: TypeAlias = Any  # tfd.Distribution, for the reader: TFP ships no types
 
 
 class Bernoulli(tfd.Bernoulli):
@@ -37,10 +32,8 @@ def make_preprocessing(config: VAEConfig, own: Preprocessing | None) -> Preproce
         config.check_options()
         return SymmetricPixels() if config.is_of_bytes else Pixels(config.binarization)
     if config.is_of_bytes and isinstance(own, Pixels | Dequantized):
-        raise UsageError(
-            f"likelihood {config.likelihood!r} is of bytes as events in −1…1, which "
-            f"{type(own).__name__} does not give; leave out preprocessing"
-        )
+        text = f"{type(own).__name__} gives no events in −1…1, as {config.likelihood!r} needs"
+        raise UsageError(f"{text}; leave out preprocessing")
     return own
 
 

@@ -11,10 +11,9 @@ from tfgen.models.base import Curve, Signatures
 from tfgen.models.generative import BYTES, Density, GenerativeModel
 from tfgen.models.preprocessing import Noise, Preprocessing
 from tfgen.models.vae import likelihoods
-from tfgen.models.vae.bounds import POSTERIOR, Draws, NormalPosterior, Terms
+from tfgen.models.vae.bounds import POSTERIOR, Distribution, Draws, NormalPosterior, Terms, tfd
 from tfgen.models.vae.config import VAEConfig
 from tfgen.models.vae.hierarchy import TopDown, TopDownPosterior
-from tfgen.models.vae.likelihoods import Distribution, tfd
 from tfgen.models.vae.networks import build_decoder, build_encoder
 from tfgen.nn.average import moving_statistics, trained_weights
 from tfgen.nn.blocks import append_labels, build_network

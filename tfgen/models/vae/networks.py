@@ -98,12 +98,11 @@ class _Layers:
 
     def dense(self, widths: Sequence[int]) -> list[keras.Layer]:
         """Dense hidden layers."""
-        activation = self.config.activation
-        pairs = (
-            [self.make(keras.layers.Dense, n), make_activation(activation, self.dtype)]
-            for n in widths
-        )
-        return list(itertools.chain(*pairs))
+        layers: list[keras.Layer] = []
+        for n in widths:
+            layers.append(self.make(keras.layers.Dense, n))
+            layers.append(make_activation(self.config.activation, self.dtype))
+        return layers
 
     def residual(self, blocks: int) -> list[keras.Layer]:
         """Gated residual blocks, and the ReLU that the last block does not end with."""
