@@ -19,14 +19,14 @@ from tfgen.training.folder import RunFolder
 TABLE = Path(__file__).parents[1] / "tfgen" / "training" / "steps_to_quality.json"
 # Numbers of epochs by family and side.
 LENGTHS = {
-    ("gan", 32): (1, 2, 7, 20),
+    ("gan", 32): (1, 2, 7),
     ("gan", 64): (1, 2, 7),
-    ("vae", 32): (1, 4, 14),
-    ("vae", 64): (1, 4, 14),
+    ("vae", 32): (1, 4, 14, 40),
+    ("vae", 64): (1, 4),
     ("flow", 32): (1, 2, 7),
-    ("flow", 64): (1, 2),
+    ("flow", 64): (1,),
     ("flow-matching", 32): (1, 4, 14),
-    ("flow-matching", 64): (1, 4),
+    ("flow-matching", 64): (1,),
 }
 
 

@@ -3,6 +3,7 @@
 import os
 import shlex
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -44,6 +45,8 @@ def _run_request(request: Request, began: float) -> None:
 
         train_on_ray(train, config, publishing, request.cluster)
         return
+    if not sys.stdout.isatty():
+        print("starting TensorFlow", flush=True)
     import_quietly("tensorflow_probability", "tfgen.training.run", "tfgen.publishing.export")
     train(config, publishing, began)
 
@@ -130,6 +133,8 @@ def train(config: RunConfig, options: PublishOptions, began: float | None = None
             weights = options.weights if publishes else None
             run.train(sample_monitors(run, console, weights) if run.task.is_chief else ())
             if publishes:
+                if not console.is_terminal:
+                    print_line(console, f"publishing {run.name}")
                 print_line(console, publish_run(run, options))
 
 

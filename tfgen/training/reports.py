@@ -50,7 +50,7 @@ class Reports:
         self._text, self._printed_at = "", time.monotonic()
         self.bar = make_bar(run.console)
         self._task = self.bar.add_task(
-            f"epoch {run.position.epoch + 1}  compiling",
+            "starting",
             total=1.0,
             completed=run.done,
         )
@@ -65,6 +65,12 @@ class Reports:
         if not 0 < part < 1:
             return ""
         return f", {format_minutes((time.monotonic() - began) * (1 / part - 1))} left"
+
+    def say(self, text: str) -> None:
+        """Say what is done now: in the bar, or without a terminal in a line."""
+        self.bar.update(self._task, description=text)
+        if not self._run.console.is_terminal:
+            print_line(self._run.console, text)
 
     def move_bar(self, values: Mapping[str, float]) -> None:
         """Show the run's position and the family's main logged value."""
@@ -107,10 +113,7 @@ class Reports:
         if epoch and not is_last and self._run.done - self._drawn < _BETWEEN_PICTURES - 1e-9:
             return
         self._drawn = self._run.done
-        text = f"drawing pictures of epoch {epoch}" if epoch else "drawing untrained samples"
-        self.bar.update(self._task, description=text)
-        if not self._run.console.is_terminal:
-            print_line(self._run.console, text)
+        self.say(f"drawing pictures of epoch {epoch}" if epoch else "drawing untrained samples")
         if epoch:
             self._write_curves()
         if is_last:
