@@ -87,7 +87,7 @@ def parse(argv: list[str]) -> Request:
         publishing = folder.read_config().get("publishing", {})
         defaults |= vars(PublishOptions.from_json(publishing))
     else:
-        name = entry.preset_for(first.dataset) if first.preset is None else first.preset
+        name = first.preset or entry.preset_for(first.dataset, first.minutes is not None)
         preset = entry.preset(name)
         defaults = _flags.flag_values(preset.model) | preset.training()
         defaults |= {"preset": name, "dataset": preset.dataset}

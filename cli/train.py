@@ -45,7 +45,7 @@ def _run_request(request: Request, began: float) -> None:
 
         train_on_ray(train, config, publishing, request.cluster)
         return
-    if not sys.stdout.isatty():
+    if "tensorflow" not in sys.modules and not sys.stdout.isatty():
         print("starting TensorFlow", flush=True)
     import_quietly("tensorflow_probability", "tfgen.training.run", "tfgen.publishing.export")
     train(config, publishing, began)

@@ -74,6 +74,7 @@ class Family:
         config: the family's configuration class; each of its options is a flag of `tfgen-train`.
         presets: named settings. The first one for a data set is its default. The default for all
             other data sets is the one named `images`, or else the first one.
+        timed_preset: name of the preset that MNIST is trained with by the clock, if not the default.
         generative: whether the models generate images; models that do not are trained on labels.
         conditional: whether the models can be class-conditional.
         sentence: what the models are, for a reader who sees their samples.
@@ -87,6 +88,7 @@ class Family:
     model: str
     config: type[ModelConfig]
     presets: Mapping[str, Preset]
+    timed_preset: str = ""
     generative: bool = True
     conditional: bool = False
     shares_cores: bool = False
@@ -98,13 +100,16 @@ class Family:
         """Name of the preset that MNIST is trained with unless another one is asked for."""
         return next(iter(self.presets))
 
-    def preset_for(self, dataset: str) -> str:
+    def preset_for(self, dataset: str, is_timed: bool = False) -> str:
         """Name of the preset that a data set is trained with unless another one is asked for.
 
         Args:
             dataset: name of the data set, as TFDS takes it; `mnist:3.0.1` is MNIST too.
+            is_timed: whether it is trained by the clock.
         """
         plain = dataset.partition(":")[0]
+        if is_timed and self.timed_preset and plain == DEFAULT_DATASET:
+            return self.timed_preset
         names = (name for name, preset in self.presets.items() if preset.dataset == plain)
         return next(names, _ANY_IMAGES if _ANY_IMAGES in self.presets else self.default_preset)
 

@@ -85,6 +85,7 @@ FAMILY = Family(
     summary="normalizing flow (Dinh et al. 2016)",
     model="tfgen.models.flow.model:Flow",
     config=FlowConfig,
+    timed_preset="multiscale",
     conditional=True,
     shares_cores=True,
     sentence=(

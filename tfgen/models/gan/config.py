@@ -97,6 +97,7 @@ FAMILY = Family(
     summary="generative adversarial network (Goodfellow et al. 2014)",
     model="tfgen.models.gan.model:GAN",
     config=GANConfig,
+    timed_preset="dcgan",
     conditional=True,
     shares_cores=True,
     sentence=(
