@@ -142,7 +142,7 @@ WRONG: dict[str, tuple[list[str], Request, str]] = {
     "images without channels": (
         ["vae", "flow"],
         lambda s: s.log_prob(IMAGES[..., 0]),
-        "images have shape (4, 6, 6); pass [B, H, W, C]",
+        "images have shape [4, 6, 6]; pass [B, H, W, C] = [B, 6, 6, 1] (grey images: ",
     ),
 }
 CASES = [

@@ -255,7 +255,25 @@ def image_labels(n: int, num_classes: int, labels: Any = None) -> np.ndarray | N
     return request_labels(n, num_classes, labels)
 
 
-def check_image_bytes(dtype: str, shape: Sequence[int | None]) -> None:
+# What to do, by the channels of images, which may be missing, and those of the model, if known.
+_CONVERSIONS: dict[tuple[int | None, ...], str] = {
+    **dict.fromkeys([(), (1,)], " (grey images: images[..., None])"),
+    (3, 1): " (the model takes grey images: images.mean(-1, keepdims=True).astype('uint8'))",
+    (1, 3): " (the model takes RGB images: images.repeat(3, -1))",
+}
+
+
+def wrong_shape(shape: Sequence[int | None], image_shape: Sequence[int | None]) -> str:
+    """What is wrong with images of a `shape`, for a model that takes `[B, *image_shape]`."""
+    expected = ["[B, H, W, C]"] if len(image_shape) in (0, 3) else []
+    expected += [str(["B", *image_shape]).replace("'", "")] if image_shape else []
+    advice = _CONVERSIONS.get((*shape[3:4], *image_shape[-1:]), "")
+    return f"images have shape {list(shape)}; pass {' = '.join(expected)}{advice}"
+
+
+def check_image_bytes(
+    dtype: str, shape: Sequence[int | None], image_shape: Sequence[int | None] = ()
+) -> None:
     """Checks that an array has images of bytes, `uint8[B, H, W, C]`.
 
     A model of 0…255 that gets 0…1 computes void likelihoods silently, so floats are an error.
@@ -263,16 +281,16 @@ def check_image_bytes(dtype: str, shape: Sequence[int | None]) -> None:
     Args:
         dtype: name of the array's dtype.
         shape: shape of the array.
+        image_shape: height, width and channels that the model takes; empty: any.
 
     Raises:
-        UsageError: the dtype is not `uint8`, or the array has not four dimensions.
+        UsageError: the dtype is not `uint8`, or the images have another shape.
     """
     if dtype != "uint8":
         raise UsageError(
             f"images are {dtype}; pass uint8 images of 0…255, shape [B, H, W, C] "
             "(convert floats in 0…1 by (images * 255).round().astype('uint8'))"
         )
-    if len(shape) != 4:
-        raise UsageError(
-            f"images have shape {tuple(shape)}; pass [B, H, W, C] (grey images: images[..., None])"
-        )
+    sides = zip(shape[1:], image_shape, strict=False)
+    if len(shape) != 4 or any(None not in pair and pair[0] != pair[1] for pair in sides):
+        raise UsageError(wrong_shape(shape, image_shape))

@@ -11,6 +11,7 @@ from tfgen import figures, random, sampling
 from tfgen.errors import UsageError
 from tfgen.models import notebook
 from tfgen.models.base import ImageModel, Signatures
+from tfgen.models.batch import shaped_images
 from tfgen.models.preprocessing import Noise
 from tfgen.nn.replicas import not_empty
 
@@ -320,7 +321,7 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         ) -> tf.Tensor:
             return function(images, random.SeedNoise(seeds), one_hot)
 
-        images = tf.convert_to_tensor(images)
+        images = shaped_images(tf.convert_to_tensor(images), self.config.image_shape)
         seeds = self.noise_seeds(images, seeds)
         return self.apply_averaged(apply, images, seeds, self.one_hot(labels, images))
 

@@ -158,4 +158,7 @@ def _to_onnx(folder: Path, signature: str) -> bytes:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
         raise ValueError(_blame(*failures[0]) if failures else str(error)) from error
+    for tensor in (*model.graph.input, *model.graph.output):
+        for size in tensor.type.tensor_type.shape.dim[:1]:
+            size.dim_param = "batch"  # tf2onnx calls it unk__390 or the like
     return model.SerializeToString()
