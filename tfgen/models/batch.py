@@ -36,9 +36,8 @@ def shaped_images(images: Any, image_shape: Sequence[int]) -> tf.Tensor:
     images = tf.convert_to_tensor(images)
     if not images.shape.is_compatible_with([None, *image_shape]):
         raise UsageError(wrong_shape(images.shape, image_shape))
-    if images.shape[1:] == tuple(image_shape):  # an export needs no check at run time
-        return images
-    return tf.ensure_shape(images, [None, *image_shape])
+    is_known = images.shape[1:] == tuple(image_shape)  # as in an export
+    return images if is_known else tf.ensure_shape(images, [None, *image_shape])
 
 
 def class_labels(labels: Any, images: tf.Tensor, num_classes: int) -> tf.Tensor:
@@ -60,10 +59,8 @@ def column(values: tf.Tensor, images: tf.Tensor, name: str) -> tf.Tensor:
     """
     batch = images.shape[0]
     if not any(values.shape.is_compatible_with(shape) for shape in ([batch], [batch, 1])):
-        raise UsageError(
-            f"{name}s have shape {list(values.shape)} for images {list(images.shape)}; pass one "
-            f"{name} for each image"
-        )
+        shapes = f"shape {list(values.shape)} for images {list(images.shape)}"
+        raise UsageError(f"{name}s have {shapes}; pass one {name} for each image")
     return tf.reshape(values, [-1])
 
 

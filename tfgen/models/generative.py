@@ -315,15 +315,11 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         self, function: Callable[..., tf.Tensor], images: Any, seeds: Any, labels: Any
     ) -> tf.Tensor:
         """`function(images, noise, one_hot)` with the EMA weights, if any."""
-
-        def apply(
-            images: tf.Tensor, seeds: tf.Tensor, one_hot: tf.Tensor | None = None
-        ) -> tf.Tensor:
-            return function(images, random.SeedNoise(seeds), one_hot)
-
         images = shaped_images(tf.convert_to_tensor(images), self.config.image_shape)
-        seeds = self.noise_seeds(images, seeds)
-        return self.apply_averaged(apply, images, seeds, self.one_hot(labels, images))
+        batches = images, self.noise_seeds(images, seeds), self.one_hot(labels, images)
+        return self.apply_averaged(
+            lambda x, seeds, one_hot=None: function(x, random.SeedNoise(seeds), one_hot), *batches
+        )
 
     def joined(self, parts: list[tf.Tensor]) -> tf.Tensor:
         """Concatenates batches."""

@@ -61,13 +61,11 @@ def share_cores(parts: int = 2, *, split_batches: bool = True) -> None:
             time does not need this.
     """
     global _concurrent_parts
-    if not enabled() or "TF_NUM_INTRAOP_THREADS" in os.environ:
+    is_set = "TF_NUM_INTRAOP_THREADS" in os.environ
+    if not enabled() or is_set or tf.config.get_visible_devices("GPU"):
         return
-    if tf.config.get_visible_devices("GPU"):
-        return
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(max(1, cores // parts))
         _concurrent_parts = min(parts, cores) if split_batches else 1

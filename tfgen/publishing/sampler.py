@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfgen.errors import WorkError
+from tfgen.errors import WorkError, first_line
 from tfgen.nn.cores import PartedFunction
 from tfgen.publishing import inspection, versions
 from tfgen.publishing.listing import mapping
@@ -115,9 +115,8 @@ def load_saved_model(path: Path) -> tuple[dict[str, Any], Any]:
     try:
         return manifest, tf.saved_model.load(str(path))
     except Exception as error:  # TensorFlow raises many types, some with several lines
-        reason = next(iter(str(error).splitlines()), "")[:200]
-        text = f"{path} is broken: TensorFlow cannot load it ({type(error).__name__}: {reason})"
-        raise WorkError(text) from error
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise WorkError(f"{path} is broken: TensorFlow cannot load it ({reason})") from error
 
 
 def tensor_specs(tensors: Mapping[str, Any]) -> dict[str, TensorSpec]:

@@ -108,13 +108,12 @@ def import_quietly(*names: str) -> list[ModuleType]:
             # TensorFlow imports this module of Keras if it can, which takes a third of its start.
             # A published version needs no Keras, and everything else imports it itself.
             sys.modules.setdefault(_EAGER, None)  # type: ignore[arg-type]
-        modules = [importlib.import_module("tensorflow")]
+        tensorflow = importlib.import_module("tensorflow")
         if sys.modules.get(_EAGER) is None:
             sys.modules.pop(_EAGER, None)
-        modules += map(importlib.import_module, names)
         # The first search for a GPU writes warnings on a machine without one.
-        modules[0].config.list_physical_devices()
-        return modules
+        tensorflow.config.list_physical_devices()
+        return [tensorflow, *map(importlib.import_module, names)]
 
 
 class LazyModule:
