@@ -160,7 +160,7 @@ def class_names(sampler: SignatureSampler) -> list[str]:
 
 
 def read_label(text: str, sampler: SignatureSampler) -> int:
-    """The class of `--label`, a name or a number; a name that is a number counts as a name.
+    """The class of `--label`, a name in any case or a number; a name of digits counts as a name.
 
     Args:
         text: the value of the flag.
@@ -171,8 +171,9 @@ def read_label(text: str, sampler: SignatureSampler) -> int:
     """
     names = class_names(sampler)
     name = unicodedata.normalize("NFC", text)  # as tfgen-data stores names
-    if name in names:
-        return names.index(name)
+    alike = [name] if name in names else [n for n in names if n.casefold() == name.casefold()]
+    if len(alike) == 1:
+        return names.index(alike[0])
     with contextlib.suppress(ValueError):
         return int(text)
     advice = hint(text, names, "manifest.json") if names else "; pass the number of a class"

@@ -396,7 +396,9 @@ def write_picture(path: Path, arrays: Arrays, options: SampleOptions, names: Seq
     elif columns := options.columns:
         kind, ends = "seeds", list(request_seeds(options.n + 1, options.seed, options.seeds))
         if "names" in arrays:
-            kind, ends = "pictures", [Path(name).name for name in arrays["names"]]
+            kind, stems = "pictures", [Path(name).stem for name in arrays["names"]]
+            # Long names would take the width of the images.
+            ends = [name if len(name) <= 12 else f"{name[:6]}…{name[-5:]}" for name in stems]
         title, heading = f"between images, {options.path} path", kind
         words = [f"{start} → {end}" for start, end in itertools.pairwise(ends)]
         if "labels" in arrays:

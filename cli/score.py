@@ -150,8 +150,7 @@ def test_scores(sampler: SignatureSampler, dataset: "Dataset", options: ScoreOpt
             scores = np.fromfile(path, np.float32)
             if len(scores) >= len(test):
                 return scores[: len(test)]
-        number = count_noun(len(test), "test image")
-        note(f"computing log p(x) of {number}, once, into {path.parent}")
+        note(f"computing log p(x) of {len(test)} test images, once, into {path.parent}")
     labels = test.labels if sampler.num_classes else None
     scores = compute(sampler, "log_prob", test.images, labels, options.seed)[0]["log_prob"]
     if is_kept:

@@ -176,6 +176,8 @@ def sample_monitors(run: Any, console: Any, weights: str | None) -> list[Any]:
         if run.options.is_validated:
             print_line(console, f"so the run has no best checkpoint{publishing}")
         return []
+    scale = "samples like validation images have 0, copies of their mean image 1"
+    print_line(console, f"val_distance: {scale}; diversity: 1 is that of validation images")
     return [monitor]
 
 

@@ -139,10 +139,10 @@ WRONG: dict[str, tuple[list[str], Request, str]] = {
         lambda s: s.encode(IMAGES / np.float32(255)),
         "images are float32; pass uint8 images of 0…255",
     ),
-    "images without channels": (
+    "colour images": (
         ["vae", "flow"],
-        lambda s: s.log_prob(IMAGES[..., 0]),
-        "images have shape (4, 6, 6); pass [B, H, W, C]",
+        lambda s: s.log_prob(IMAGES.repeat(3, -1)),
+        "images have shape [4, 6, 6, 3]; pass [B, H, W, C] = [B, 6, 6, 1] (the model takes grey ",
     ),
 }
 CASES = [

@@ -190,7 +190,8 @@ def histograms(
     shades = iter(_shades(family_colour(family), len(values)))
     for name, array in values.items():
         colour: Any = REAL_COLOUR if name == reference else next(shades)
-        words = f"{name}, mean {np.mean(array):.3g}"
+        # Four significant digits, and no exponent: -2850.
+        words = f"{name}, mean {float(f'{np.mean(array):.4g}'):g}"
         axes.hist(np.ravel(array), edges, alpha=0.5, color=colour, label=words)
     axes.set(xlabel=label, ylabel="number of images")
     axes.grid(alpha=0.3)

@@ -5,8 +5,8 @@ per batch, and the error texts. No TensorFlow here, so that a client of a server
 """
 
 import abc
-import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,9 +19,7 @@ BATCH = 250
 
 Arrays: TypeAlias = dict[str, np.ndarray]
 # Shows progress: takes the slices of the batches and a title, and gives the slices to go through.
-Track: TypeAlias = Callable[
-    [Sequence[slice], str], contextlib.AbstractContextManager[Iterable[slice]]
-]
+Track: TypeAlias = Callable[[Sequence[slice], str], AbstractContextManager[Iterable[slice]]]
 
 
 class ImageSampler(abc.ABC):
@@ -102,11 +100,9 @@ def batches(n: int, size: int = BATCH) -> Iterator[slice]:
     return (slice(start, min(start + size, n)) for start in range(0, max(n, 1), size))
 
 
-def no_progress(
-    parts: Sequence[slice], title: str
-) -> contextlib.AbstractContextManager[Iterable[slice]]:
+def no_progress(parts: Sequence[slice], title: str) -> AbstractContextManager[Iterable[slice]]:
     """The `Track` that shows nothing: yields `parts`, without the `title`."""
-    return contextlib.nullcontext(parts)
+    return nullcontext(parts)
 
 
 def in_batches(
@@ -131,10 +127,8 @@ def in_batches(
     parts = list(batches(len(next(iter(inputs.values()))), size))
     with track(parts, title) as steps:
         outputs = [
-            function(**{name: array[part] for name, array in inputs.items()}) for part in steps
+            function(**{key: array[part] for key, array in inputs.items()}) for part in steps
         ]
-    if len(outputs) == 1:
-        return outputs[0]
     return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
 
 
@@ -150,20 +144,17 @@ def request_seeds(n: int, seed: int, seeds: Any = None) -> np.ndarray:
         UsageError: n or seed is negative, or `seeds` are not a list of 32-bit integers.
     """
     if seeds is None:
-        if n < 0:
-            raise UsageError(f"n = {n} is too small; the least is 0")
-        if seed < 0:
-            raise UsageError(f"seed = {seed} is too small; the least is 0")
+        for name, value in {"n": n, "seed": seed}.items():
+            if value < 0:
+                raise UsageError(f"{name} = {value} is too small; the least is 0")
         return image_seeds(seed, n)
     array = _array(seeds)
     if array.ndim != 1 or array.dtype.kind not in "iu":
-        raise UsageError(
-            f"seeds are {array.dtype}{list(array.shape)}; pass one integer for each image"
-        )
+        shape = f"{array.dtype}{list(array.shape)}"
+        raise UsageError(f"seeds are {shape}; pass one integer for each image")
     if array.size and not -(2**31) <= array.min() <= array.max() < 2**31:
-        raise UsageError(
-            f"seeds range from {array.min()} to {array.max()}; they must fit into 32 bits"
-        )
+        span = f"from {array.min()} to {array.max()}"
+        raise UsageError(f"seeds range {span}; they must fit into 32 bits")
     return array.astype(np.int32)
 
 
@@ -190,9 +181,8 @@ def request_labels(
         return (np.arange(first, first + n) % num_classes).astype(np.int32)
     array = _array(labels)
     if array.dtype.kind not in "iu" or array.ndim > 1 or (array.ndim == 1 and len(array) != n):
-        raise UsageError(
-            f"labels are {array.dtype}{list(array.shape)}; pass {n} integers, or one for all"
-        )
+        shape = f"{array.dtype}{list(array.shape)}"
+        raise UsageError(f"labels are {shape}; pass {n} integers, or one for all")
     check_labels(array, num_classes)
     return np.broadcast_to(array.astype(np.int32), (n,))
 
@@ -205,9 +195,8 @@ def check_labels(labels: np.ndarray, num_classes: int) -> None:
     """
     wrong = labels[(labels < 0) | (labels >= num_classes)]
     if wrong.size:
-        raise UsageError(
-            f"label {wrong[0]} is out of range; the model has the classes 0…{num_classes - 1}"
-        )
+        classes = f"0…{num_classes - 1}"
+        raise UsageError(f"label {wrong[0]} is out of range; the model has the classes {classes}")
 
 
 def _array(values: Any) -> np.ndarray:
@@ -249,13 +238,30 @@ def image_labels(n: int, num_classes: int, labels: Any = None) -> np.ndarray | N
         UsageError: labels are missing, out of range, not n, or the model is not conditional.
     """
     if labels is None and num_classes:
-        raise UsageError(
-            f"the model is conditional: pass labels 0…{num_classes - 1}, in fit as (images, labels)"
-        )
+        text = f"the model is conditional: pass labels 0…{num_classes - 1}"
+        raise UsageError(f"{text}, in fit as (images, labels)")
     return request_labels(n, num_classes, labels)
 
 
-def check_image_bytes(dtype: str, shape: Sequence[int | None]) -> None:
+# What to do, by the channels of images, which may be missing, and those of the model, if known.
+_CONVERSIONS: dict[tuple[int | None, ...], str] = {
+    **dict.fromkeys([(), (1,)], " (grey images: images[..., None])"),
+    (3, 1): " (the model takes grey images: images.mean(-1, keepdims=True).astype('uint8'))",
+    (1, 3): " (the model takes RGB images: images.repeat(3, -1))",
+}
+
+
+def wrong_shape(shape: Sequence[int | None], image_shape: Sequence[int | None]) -> str:
+    """What is wrong with images of a `shape`, for a model that takes `[B, *image_shape]`."""
+    expected = ["[B, H, W, C]"] if len(image_shape) in (0, 3) else []
+    expected += [str(["B", *image_shape]).replace("'", "")] if image_shape else []
+    advice = _CONVERSIONS.get((*shape[3:4], *image_shape[-1:]), "")
+    return f"images have shape {list(shape)}; pass {' = '.join(expected)}{advice}"
+
+
+def check_image_bytes(
+    dtype: str, shape: Sequence[int | None], image_shape: Sequence[int | None] = ()
+) -> None:
     """Checks that an array has images of bytes, `uint8[B, H, W, C]`.
 
     A model of 0…255 that gets 0…1 computes void likelihoods silently, so floats are an error.
@@ -263,16 +269,15 @@ def check_image_bytes(dtype: str, shape: Sequence[int | None]) -> None:
     Args:
         dtype: name of the array's dtype.
         shape: shape of the array.
+        image_shape: height, width and channels that the model takes; empty: any.
 
     Raises:
-        UsageError: the dtype is not `uint8`, or the array has not four dimensions.
+        UsageError: the dtype is not `uint8`, or the images have another shape.
     """
     if dtype != "uint8":
-        raise UsageError(
-            f"images are {dtype}; pass uint8 images of 0…255, shape [B, H, W, C] "
-            "(convert floats in 0…1 by (images * 255).round().astype('uint8'))"
-        )
-    if len(shape) != 4:
-        raise UsageError(
-            f"images have shape {tuple(shape)}; pass [B, H, W, C] (grey images: images[..., None])"
-        )
+        advice = "convert floats in 0…1 by (images * 255).round().astype('uint8')"
+        text = f"images are {dtype}; pass uint8 images of 0…255, shape [B, H, W, C]"
+        raise UsageError(f"{text} ({advice})")
+    sides = zip(shape[1:], image_shape, strict=False)
+    if len(shape) != 4 or any(None not in pair and pair[0] != pair[1] for pair in sides):
+        raise UsageError(wrong_shape(shape, image_shape))

@@ -29,9 +29,8 @@ def test_images_of_another_size_are_refused(name: str) -> None:
         for verb in (model.train_on_batch, model.test_on_batch):
             refuses(lambda v=verb, x=wrong: v(x, LABELS), message, "[B, 6, 6, 1]")
         refuses(lambda x=wrong: model.predict_on_batch(x), message, "[B, 6, 6, 1]")
-    grey = IMAGES[..., 0]
-    refuses(lambda: model.train_on_batch(grey, LABELS), "pass [B, H, W, C]", "images[..., None]")
-    refuses(lambda: model.fit((IMAGES, LABELS), verbose=0), "x is a tuple; pass images")
+    refuses(lambda: model.train_on_batch(IMAGES[..., 0], LABELS), "[B, H, W, C]", "[..., None]")
+    refuses(lambda: model.fit((IMAGES, LABELS), verbose=0), "x is a tuple; pass an array")
 
 
 @pytest.mark.slow

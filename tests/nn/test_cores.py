@@ -25,6 +25,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     numbers: list[int] = []
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
     monkeypatch.setattr(cores, "_concurrent_parts", 1)
+    monkeypatch.setattr(cores, "_LEAST_ROWS", 4)
     monkeypatch.setattr(cores.os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
     monkeypatch.setattr(
         tf.config.threading, "set_intra_op_parallelism_threads", lambda n: numbers.append(n)

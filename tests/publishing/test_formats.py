@@ -42,7 +42,9 @@ MODELS: dict[str, Callable[[], GAN | Flow | FlowMatching]] = {
 def run(content: bytes, file_format: str, **inputs: np.ndarray) -> np.ndarray:
     """The images that the format's own runtime computes."""
     if file_format == "onnx":
-        (images,) = onnxruntime.InferenceSession(content).run(None, inputs)
+        session = onnxruntime.InferenceSession(content)
+        assert {t.shape[0] for t in (*session.get_inputs(), *session.get_outputs())} == {"batch"}
+        (images,) = session.run(None, inputs)
     else:
         runner = tf.lite.Interpreter(model_content=content).get_signature_runner("decode")
         (images,) = runner(**inputs).values()

@@ -11,6 +11,7 @@ from tfgen import figures, random, sampling
 from tfgen.errors import UsageError
 from tfgen.models import notebook
 from tfgen.models.base import ImageModel, Signatures
+from tfgen.models.batch import shaped_images
 from tfgen.models.preprocessing import Noise
 from tfgen.nn.replicas import not_empty
 
@@ -313,15 +314,11 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         self, function: Callable[..., tf.Tensor], images: Any, seeds: Any, labels: Any
     ) -> tf.Tensor:
         """`function(images, noise, one_hot)` with the EMA weights, if any."""
-
-        def apply(
-            images: tf.Tensor, seeds: tf.Tensor, one_hot: tf.Tensor | None = None
-        ) -> tf.Tensor:
-            return function(images, random.SeedNoise(seeds), one_hot)
-
-        images = tf.convert_to_tensor(images)
-        seeds = self.noise_seeds(images, seeds)
-        return self.apply_averaged(apply, images, seeds, self.one_hot(labels, images))
+        images = shaped_images(tf.convert_to_tensor(images), self.config.image_shape)
+        batches = images, self.noise_seeds(images, seeds), self.one_hot(labels, images)
+        return self.apply_averaged(
+            lambda x, seeds, one_hot=None: function(x, random.SeedNoise(seeds), one_hot), *batches
+        )
 
     def joined(self, parts: list[tf.Tensor]) -> tf.Tensor:
         """Concatenates batches."""

@@ -22,8 +22,9 @@ from tfgen.system import machine
 
 SWITCH = "TFGEN_CPU_SPEEDUPS"
 _ENABLED = contextvars.ContextVar("speedups", default=os.environ.get(SWITCH, "1") != "0")
-# A batch with fewer rows for each of the parts that run at the same time is not worth dividing.
-_LEAST_ROWS = 4
+# A batch with fewer rows for each of the parts that run at the same time is not worth dividing: the
+# loop over the parts takes up to 3 s at its first call, and saves little.
+_LEAST_ROWS = 32
 # Without AVX-512, a graph with fewer operations is slower in parts: its convolutions and products
 # take most of the time, and use both cores well.
 _LONG_GRAPH = 300
@@ -55,7 +56,7 @@ def share_cores(parts: int = 2, *, split_batches: bool = True) -> None:
 
     Args:
         parts: number of operations that run at the same time; at most one for each core.
-        split_batches: whether published versions and runs compute batches of 8 and more images in
+        split_batches: whether published versions and runs compute batches of 64 and more images in
             parts, `parts` of them at the same time. A process that computes several batches at a
             time does not need this.
     """
@@ -63,9 +64,8 @@ def share_cores(parts: int = 2, *, split_batches: bool = True) -> None:
     is_set = "TF_NUM_INTRAOP_THREADS" in os.environ
     if not enabled() or is_set or tf.config.get_visible_devices("GPU"):
         return
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(max(1, cores // parts))
         _concurrent_parts = min(parts, cores) if split_batches else 1

@@ -136,8 +136,7 @@ def _to_onnx(folder: Path, signature: str) -> bytes:
         return function(**dict(zip(specs, inputs, strict=True)))
 
     # Broadcasts shapes, which TFP's distributions do with shapes of the same rank.
-    shapes = tf_op("BroadcastArgs", onnx_op="Max")
-    shapes.register_compat_handler(lambda *_, **__: None, 12)
+    tf_op("BroadcastArgs", onnx_op="Max").register_compat_handler(lambda *_, **__: None, 12)
     convert_call = functools.partial(
         tf2onnx.convert.from_function, tf.function(call, autograph=False), list(specs.values())
     )
@@ -158,4 +157,7 @@ def _to_onnx(folder: Path, signature: str) -> bytes:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
         raise ValueError(_blame(*failures[0]) if failures else str(error)) from error
+    for tensor in (*model.graph.input, *model.graph.output):
+        for size in tensor.type.tensor_type.shape.dim[:1]:
+            size.dim_param = "batch"  # tf2onnx calls it unk__390 or the like
     return model.SerializeToString()

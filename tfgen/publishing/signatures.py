@@ -204,7 +204,7 @@ class SignatureSampler(ImageSampler):
         """
         inputs = self.signature(signature).inputs
         images = np.asarray(images)
-        sampling.check_image_bytes(images.dtype.name, images.shape)
+        sampling.check_image_bytes(images.dtype.name, images.shape, inputs["images"].shape[1:])
         if seeds is not None and "seed" not in inputs:
             raise UsageError(f"{signature} of {self.name} uses no noise: it takes no seeds")
         seeds = sampling.noise_seeds(len(images), seeds) if "seed" in inputs else None

@@ -86,6 +86,9 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
     raise Interrupted(signum)
 
 
+_EAGER = "keras.src.optimizers"
+
+
 def import_quietly(*names: str) -> list[ModuleType]:
     """Imports TensorFlow and modules that use it, with standard error held back.
 
@@ -101,10 +104,16 @@ def import_quietly(*names: str) -> list[ModuleType]:
     started = "tensorflow" in sys.modules
     step = contextlib.nullcontext() if started else status("starting TensorFlow")
     with step, hold_back_stderr(), interruptible():
-        modules = [importlib.import_module(name) for name in ("tensorflow", *names)]
+        if not started:
+            # TensorFlow imports this module of Keras if it can, which takes a third of its start.
+            # A published version needs no Keras, and everything else imports it itself.
+            sys.modules.setdefault(_EAGER, None)  # type: ignore[arg-type]
+        tensorflow = importlib.import_module("tensorflow")
+        if sys.modules.get(_EAGER) is None:
+            sys.modules.pop(_EAGER, None)
         # The first search for a GPU writes warnings on a machine without one.
-        modules[0].config.list_physical_devices()
-        return modules
+        tensorflow.config.list_physical_devices()
+        return [tensorflow, *map(importlib.import_module, names)]
 
 
 class LazyModule:

@@ -33,7 +33,8 @@ export function mount(root, state, _, runs) {
     body.replaceChildren(html`<div class="controls">
       ${menu("Run", runs.map((entry) => [entry.name, entry.name]), run, choose)}
       ${slider("Epochs", range, showEpoch)}</div><div class="learning">
-      ${image}<img src=${`page/runs/${run}/curves.png`} alt=${`Curves of ${run}`}></div>`);
+      ${image}<div class="scroll" tabindex="0" role="group" aria-label="Curves of the run">
+      <img src=${`page/runs/${run}/curves.png`} alt=${`Curves of ${run}`}></div></div>`);
   };
   show();
 }
