@@ -87,7 +87,7 @@ def test_an_evaluation_says_what_the_model_was_trained_on(
     assert commands.main("compare", ["all.json"]) == 0
     assert capfd.readouterr().out.count(f"- all: {NOTE}") == 3  # samples, likelihood, cost
     assert run_evaluate(trained, vae / "run", *flags, "--split", "validation") == 2
-    assert "(--train-on all)" in capfd.readouterr().err
+    assert "was trained with --train-on all; leave out" in capfd.readouterr().err
 
 
 def test_shards_know_what_their_model_was_trained_on(

@@ -74,7 +74,7 @@ class Family:
         config: the family's configuration class; each of its options is a flag of `tfgen-train`.
         presets: named settings. The first one for a data set is its default. The default for all
             other data sets is the one named `images`, or else the first one.
-        timed_preset: name of the preset that MNIST is trained with by the clock, if not the default.
+        timed_preset: name of the preset of MNIST by the clock, if that is not the default.
         generative: whether the models generate images; models that do not are trained on labels.
         conditional: whether the models can be class-conditional.
         sentence: what the models are, for a reader who sees their samples.

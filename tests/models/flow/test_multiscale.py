@@ -127,7 +127,7 @@ def test_the_sides_are_halved_as_often_as_they_can_be(sides: tuple[int, int], sc
 
 
 def test_odd_sides_are_refused_with_what_to_do() -> None:
-    advice = "import them with even sides, for example with tfgen-data images --size 32"
+    advice = "must be even; import them with tfgen-data images --size 32, for example"
     for name, shape in (("mlp", (36, 37, 1)), ("multiscale", (36, 37, 1)), ("images", (37, 36, 1))):
         config = FAMILY.preset(name).model
         refuses(lambda: Flow(config, image_shape=shape), "37", advice)  # noqa: B023

@@ -25,7 +25,7 @@ def test_two_optimizers_are_two_objects() -> None:
     model, one = small(), keras.optimizers.Adam()
     with pytest.raises(ValueError, match=r"generator_optimizer=…, discriminator_optimizer=…"):
         model.compile(optimizer=one)
-    with pytest.raises(ValueError, match="each network needs its own"):
+    with pytest.raises(ValueError, match="each needs its own object"):
         model.compile(one, one)
     assert model.optimizers == {}
     model.compile("adam", "adam")
