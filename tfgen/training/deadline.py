@@ -12,6 +12,8 @@ from tfgen.training.folder import RunFolder
 _INTERVAL = 1.0
 # The latest steps, whose mean time says how fast the machine is; and the fewest that say it.
 _STEPS, _FEWEST = 8, 4
+# What follows the training takes this part of the time of compiling a step, beside its pictures.
+_PUBLISHING = 0.15
 
 
 class Point(NamedTuple):
@@ -68,7 +70,7 @@ class Deadline:
         self._times = collections.deque[float](maxlen=_STEPS)
         # When the last step was done, the share last changed, and steps were first not repeated.
         self._stepped_at = self._changed_at = self._started_at = 0.0
-        self._first_share = self.share
+        self._first_share, self._is_compiled = self.share, False
 
     @property
     def is_over(self) -> bool:
@@ -88,35 +90,40 @@ class Deadline:
         return self.seconds_to_end - slower * self.after
 
     def begin_epoch(self) -> None:
-        """Take the time of the next step from its start, which this call leaves open."""
-        self._stepped_at = 0.0
+        """Take the time of the next step from now on."""
+        self._stepped_at = time.monotonic()
 
     def move(self, step: int) -> bool:
         """Take note that a step is done; return whether the share has changed."""
         now, before = time.monotonic(), self.share
-        seconds = now - self._stepped_at if self._stepped_at else 0.0
-        self._stepped_at = now
+        seconds, self._stepped_at = now - self._stepped_at, now
+        if not self._is_compiled:
+            self.after += _PUBLISHING * seconds
+            self._is_compiled, seconds = True, 0.0
         if self._repeated:
             self._end += seconds  # which the run has spent already
             while self._repeated and self._repeated[0].step <= step:
                 self.share = self._repeated.pop(0).minutes / self._minutes
-            return self.share != before
+        else:
+            self._go_on(step, now, seconds)
+        return self.share != before
+
+    def _go_on(self, step: int, now: float, seconds: float) -> None:
+        """Change the share after a step that took so many seconds, if that is due."""
         if seconds:
             self._times.append(seconds)
-        if len(self._times) >= _FEWEST:
-            self.step_seconds = mean(self._times)
+            self.step_seconds = mean(self._times) if len(self._times) >= _FEWEST else 0.0
         if not self._first_seconds and len(self._times) == _STEPS:
             self._first_seconds = self.step_seconds
         if not self._started_at:
-            self._started_at, self._first_share = now, before
+            self._started_at, self._first_share = now, self.share
         if (left := self.seconds_left) < self.step_seconds / 2:
             self.end(step)
         elif now - self._changed_at >= _INTERVAL:
             done, rest = now - self._started_at, 1 - self._first_share
             share = self._first_share + rest * done / (done + left)
-            self._write(step, max(before, share) * self._minutes)
+            self._write(step, max(self.share, share) * self._minutes)
             self._changed_at = now
-        return self.share != before
 
     def end(self, step: int) -> None:
         """End the training after this step."""

@@ -32,8 +32,8 @@ from tfgen.training.folder import RunFolder, run_name, run_path
 from tfgen.training.reports import Reports
 
 # What follows the last epoch, its pictures and the publishing, takes about so many times as long as
-# drawing samples the first time, and this part of compiling a step: within 4 s in all families.
-_PUBLISHING, _PUBLISHING_OF_COMPILING = 4.0, 0.15
+# drawing samples the first time.
+_PICTURES = 4.0
 # Least epochs without improvement before a plateau is reported.
 _LEAST_PLATEAU = 10
 
@@ -145,10 +145,8 @@ class Run:
         self._began_at, self._first_batch = 0.0, 0
         # When the last checkpoint was written; the best validated value, and its epoch.
         self._saved_at, self._best, self._best_epoch = time.monotonic(), math.inf, 0
-        # What a run by the clock takes for a picture and a validation; whether a step is compiled,
-        # and whether a small number of steps was told.
-        self._picture_seconds, self._validation_seconds = 0.0, 0.0
-        self._is_compiled = self._is_told = False
+        # What a run by the clock takes for a picture and a validation; whether its steps were told.
+        self._picture_seconds, self._validation_seconds, self._is_told = 0.0, 0.0, False
 
     def _labelled(self, split: Split) -> Split:
         """The split as the model takes it: with labels if it has classes."""
@@ -341,7 +339,7 @@ class Run:
     def _rehearse(self) -> None:
         """Take the time of what will follow the last step: validation, pictures, publishing."""
         assert self.deadline is not None
-        self.deadline.after = _PUBLISHING * self._picture_seconds
+        self.deadline.after = _PICTURES * self._picture_seconds
         if not self.options.is_validated:
             return
         if self._reports is not None:
@@ -358,10 +356,6 @@ class Run:
     def _follow_clock(self) -> None:
         """End the epoch when the time of the training is up; say once how many steps it takes."""
         assert self.deadline is not None and self._share is not None
-        if not self._is_compiled:
-            compiling = time.perf_counter() - self._began_at - self.position.seconds
-            self.deadline.after += _PUBLISHING_OF_COMPILING * compiling
-            self._is_compiled = True
         if self.deadline.move(self.position.step):
             self._share.assign(self.deadline.share)
         if self.deadline.is_over:
