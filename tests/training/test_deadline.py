@@ -36,6 +36,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def shares(run: Deadline, clock: Clock, first: int, seconds: Callable[[int], float]) -> list[float]:
     """The share after each step from `first` on, which takes so many seconds, until the end."""
+    run.begin_epoch()
     values = []
     while not run.is_over:
         clock.now += seconds(len(values))
