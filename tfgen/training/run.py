@@ -281,9 +281,10 @@ class Run:
         start = "from the start" if source is None else f"from the weights of {source}"
         if position.step:
             start = f"continuing {position}"
-        length, minutes = count_noun(self.options.epochs, "epoch"), self.options.minutes
-        if minutes is not None:
-            length = f"published after {format_minutes(60 * minutes)} minutes in epochs"
+        length = count_noun(self.options.epochs, "epoch")
+        if self.deadline is not None:
+            minutes = format_minutes(self.deadline.seconds_to_end)
+            length = f"published in {minutes} minutes, epochs"
         steps = count_noun(position.steps_per_epoch, "step")
         print_line(
             self.console,
