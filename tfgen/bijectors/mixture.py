@@ -201,12 +201,8 @@ def _narrow(
     # The first two steps may be as long as the bracket.
     y, low, high = brackets
     length = 2 * (high - low)
-    y, low, high, *_ = tf.while_loop(
-        goes_on,
-        move,
-        (y, low, high, length, length),
-        maximum_iterations=_MAX_EVALUATIONS[y.dtype.name],
-    )
+    state, most = (y, low, high, length, length), _MAX_EVALUATIONS[y.dtype.name]
+    y, low, high, *_ = tf.while_loop(goes_on, move, state, maximum_iterations=most)
     return y, low, high
 
 

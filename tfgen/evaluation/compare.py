@@ -180,9 +180,7 @@ def _cells(models: Mapping[str, Group], metric: Metric, usual: Sequence[int]) ->
         if metric.part not in TABLES["samples"]
         or (models[name].measurement.n >= LEAST_RANKED and not copied_images(models[name]))
     ]
-    texts = {
-        name: format_number(statistic.mean, metric.digits) for name, statistic in known.items()
-    }
+    texts = {name: format_number(value.mean, metric.digits) for name, value in known.items()}
     printed = {name: metric.better * float(text) for name, text in texts.items()}
     cells = {}
     for name, statistic in known.items():
@@ -267,13 +265,12 @@ def features_text(evaluation: Mapping[str, Any]) -> str:
 def _feature_remarks(evaluation: Mapping[str, Any]) -> list[str]:
     """Remarks on the limits of an evaluation's features."""
     description = reading.extractor(evaluation)
+    is_random = evaluation.get("features") and "range" not in description
     accuracy = 1.0 if description.get("accuracy") is None else description["accuracy"]
     remarks = {
         # A network of the user's own is described by the range of its pixels, too.
         "A fixed random network cannot tell what is shown; for labelled images, train a classifier "
-        'with tfgen-train; see "The random network" in docs/judge.md': bool(
-            evaluation.get("features") and "range" not in description
-        ),
+        'with tfgen-train; see "The random network" in docs/judge.md': is_random,
         f"The classifier is weak: its accuracy on the real images is {accuracy:.1%}, so these "
         "metrics say little; compare with --features random": accuracy < WEAK_ACCURACY,
         "The classifier was trained on the validation images, too (--train-on all), which may "
