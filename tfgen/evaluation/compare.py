@@ -174,12 +174,8 @@ def _cells(models: Mapping[str, Group], metric: Metric, usual: Sequence[int]) ->
     known = {name: value for name, group in models.items() if (value := group.statistic(metric))}
     settings = {name: _setting(models[name], metric) for name in known}
     alike = {name: (models[name].measurement.n, _events(models[name], metric)) for name in known}
-    ranked = [
-        name
-        for name in known
-        if metric.part not in TABLES["samples"]
-        or (models[name].measurement.n >= LEAST_RANKED and not copied_images(models[name]))
-    ]
+    is_sampled = metric.part in TABLES["samples"]
+    ranked = [name for name in known if not (is_sampled and _is_unranked(models[name]))]
     texts = {name: format_number(value.mean, metric.digits) for name, value in known.items()}
     printed = {name: metric.better * float(text) for name, text in texts.items()}
     cells = {}
@@ -196,6 +192,11 @@ def _cells(models: Mapping[str, Group], metric: Metric, usual: Sequence[int]) ->
         is_best = is_ranked and printed[name] == max(values)
         cells[name] = Cell(*statistic, tuple(notes), is_best)
     return cells
+
+
+def _is_unranked(group: Group) -> bool:
+    """Whether samples are too few, or copies, so that their metrics are not ranked."""
+    return group.measurement.n < LEAST_RANKED or bool(copied_images(group))
 
 
 def _events(group: Group, metric: Metric) -> str | None:

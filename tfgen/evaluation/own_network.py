@@ -110,12 +110,10 @@ def _shape_of(path: Path, inputs: Sequence[Any], outputs: Sequence[Any]) -> tupl
         batch, *shape = taken[0].as_list()
         if batch is None and shape[2] in (None, 1, 3):
             return tuple(shape)
-    raise UsageError(
-        f"{path} computes {' and '.join(map(str, computed)) or 'nothing'} from "
-        f"{' and '.join(map(str, taken)) or 'nothing'}; it must declare one input, (None, height, "
-        "width, channels) with 1 or 3 channels, and one output, (None, features), or one that is "
-        "called 'features'"
-    )
+    results, images = (" and ".join(map(str, t)) or "nothing" for t in (computed, taken))
+    needed = "one input, (None, height, width, channels) with 1 or 3 channels, and one output"
+    text = f"{path} computes {results} from {images}; it must declare {needed}"
+    raise UsageError(f"{text}, (None, features), or one that is called 'features'")
 
 
 def fit_images(images: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:

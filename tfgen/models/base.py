@@ -416,10 +416,7 @@ class ImageModel(overrides.Model):
         self._test_batch.assign(0)
 
     def compare(
-        self,
-        data: Any,
-        values: Callable[[], Sequence[tf.Tensor]],
-        weights: tf.Tensor | None = None,
+        self, data: Any, values: Callable[[], Sequence[tf.Tensor]], weights: tf.Tensor | None = None
     ) -> None:
         """Updates the metrics that were passed to `compile`, if there are any.
 
@@ -629,11 +626,9 @@ class ImageModel(overrides.Model):
                 raise UsageError(f"the weights to start from are of a {there}, not of a {here}")
             theirs, ours = vars(source.config), vars(self.config)
             names = [name for name, value in ours.items() if theirs[name] != value]
-            settings = "; ".join(
-                f"{name} = {theirs[name]} there, {ours[name]} here" for name in names
-            )
+            settings = [f"{name} = {theirs[name]} there, {ours[name]} here" for name in names]
             text = "the weights to start from have other shapes; settings that differ"
-            raise UsageError(f"{text}: {settings or 'none'}")
+            raise UsageError(f"{text}: {'; '.join(settings) or 'none'}")
         averages = source.averages_by_weight
         for weight, value in zip(own, values, strict=True):
             weight.assign(averages.get(id(value), value).value)

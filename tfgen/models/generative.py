@@ -198,12 +198,9 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         seeds = np.arange(size, dtype=np.int32)
         labels = seeds % max(1, self.num_classes)
         samples = self.sample(seeds=seeds, labels=labels if self.num_classes else None)
-        return {
-            "seed": seeds,
-            "label": labels,
-            "latents": self.latents(seeds).numpy(),
-            "images": np.round(255 * samples.numpy()).astype(np.uint8),
-        }
+        latents, images = self.latents(seeds).numpy(), np.round(255 * samples.numpy())
+        inputs = {"seed": seeds, "label": labels, "latents": latents}
+        return {**inputs, "images": images.astype(np.uint8)}
 
     def preview(self) -> tuple[np.ndarray, int | None]:
         """Samples of the same seeds each time, for a conditional model a row per class."""

@@ -259,11 +259,7 @@ class Flow(GenerativeModel):
         return self.bijector(labels=labels).inverse(events)
 
     def log_prob_images(
-        self,
-        images: tf.Tensor,
-        noise: Noise,
-        labels: Labels = None,
-        training: bool = False,
+        self, images: tf.Tensor, noise: Noise, labels: Labels = None, training: bool = False
     ) -> tf.Tensor:
         """log p(x) of bytes by one draw of the dequantization, in expectation a lower bound."""
         events, log_det = self._events_and_log_det(images, noise, labels, training)
