@@ -454,7 +454,8 @@ class ImageModel(overrides.Model):
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """`keras.Model.evaluate`, in which arrays without labels keep their sample weights."""
-        y = self._labels_beside(x, y, kwargs.get("sample_weight"))
+        weights = args[2] if len(args) > 2 else kwargs.get("sample_weight")
+        y = self._labels_beside(x, y, weights)
         return super().evaluate(x, y, *args, **kwargs)
 
     def _labels_beside(self, x: Any, y: Any, weights: Any) -> Any:
