@@ -92,7 +92,7 @@ def main(options: EvaluateOptions) -> None:
     job, network = evaluation.Job(source, dataset, options, partial_path, console), None
     if options.samples:
         with status("opening the network for features"):
-            choice: Any = options.features, options.classifier, options.features_range
+            choice: Any = options.classifier or options.features, options.features_range
             network = choose_extractor(dataset.name, job.n, options.saved_models, *choice)
     result = evaluation.evaluate(job, network, options.likelihood)
     # Read only now: another evaluation may have ended in the meantime.

@@ -233,7 +233,6 @@ class SampleMonitor(_OfSamples):
     ):
         images = np.asarray(images[:REFERENCE])
         super().__init__(images=images)
-        labels = None if labels is None else np.asarray(labels)
         self._comparison = SampleComparison(images, labels, n)
         self._seeds = request_seeds(self._comparison.n, seed)
         self._distance = SAMPLE_DISTANCE if held_out else SAMPLE_DISTANCE.removeprefix("val_")

@@ -184,9 +184,8 @@ def histograms(
     """
     figure = _new_figure(6.4, 4.6)
     axes = figure.subplots()
-    edges = np.histogram_bin_edges(
-        np.concatenate([np.ravel(array) for array in values.values()]), bins=50
-    ).tolist()
+    pooled = np.concatenate([np.ravel(array) for array in values.values()])
+    edges = np.histogram_bin_edges(pooled, bins=50).tolist()
     shades = iter(_shades(family_colour(family), len(values)))
     for name, array in values.items():
         colour: Any = REAL_COLOUR if name == reference else next(shades)
@@ -238,18 +237,15 @@ def picture(
 
 
 def grid_figure(
-    grid: np.ndarray,
-    title: str,
-    row_axis: GridAxis | None = None,
-    column_axis: GridAxis | None = None,
+    grid: np.ndarray, title: str, rows: GridAxis | None = None, columns: GridAxis | None = None
 ) -> "Figure":
     """The pixels of a grid, enlarged by a whole number, under a title that says what they show.
 
     Args:
         grid: `uint8[H, W, C]`, with 1 or 3 channels.
         title: of the figure.
-        row_axis: what the rows are; None: nothing is written beside them.
-        column_axis: what the columns are; None: nothing is written below them.
+        rows: what they are; None: nothing is written beside them.
+        columns: what they are; None: nothing is written below them.
     """
     from matplotlib.figure import Figure
 
@@ -260,9 +256,9 @@ def grid_figure(
     pixels = grid.squeeze(-1) if grid.shape[-1] == 1 else grid
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_title(title)
-    _label_axis(axes.yaxis, row_axis, grid.shape[0] - 1, 20 / factor)
-    widest = max(map(len, column_axis.labels), default=0) if column_axis else 0
-    _label_axis(axes.xaxis, column_axis, grid.shape[1] - 1, (8 * widest + 8) / factor)
+    _label_axis(axes.yaxis, rows, grid.shape[0] - 1, 20 / factor)
+    widest = max(map(len, columns.labels), default=0) if columns else 0
+    _label_axis(axes.xaxis, columns, grid.shape[1] - 1, (8 * widest + 8) / factor)
     axes.tick_params(length=0, labelsize=8)
     axes.spines[:].set_visible(False)
     _add_margins(figure, axes, size)

@@ -7,6 +7,7 @@ from PIL import Image
 
 from tests.conftest import make_images
 from tfgen.data.pictures import find_files
+from tfgen.evaluation.job import silent
 from tfgen.evaluation.sources import SampleSource, open_images
 
 SHAPE = (6, 6, 1)
@@ -22,7 +23,7 @@ def write(folder: Path, images: np.ndarray) -> Path:
 def read(
     path: Path, most: int = 100, seed: int = 0, shape: tuple[int, ...] = SHAPE
 ) -> SampleSource:
-    return open_images(path, find_files([path]), shape, most, seed)
+    return open_images(path, find_files([path]), shape, most, seed, silent)
 
 
 def test_a_folder_is_read_in_order_and_what_holds_no_picture_is_counted(tmp_path: Path) -> None:

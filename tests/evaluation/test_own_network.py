@@ -143,5 +143,5 @@ def test_other_networks_are_refused(tmp_path: Path) -> None:
         ("maps.keras", "computes (None, 4, 4, 2) from (None, 6, 6, 3); it must declare one input"),
         ("first.keras", "computes (None, 108) from (None, 3, 6, 6); it must declare"),
     ):
-        chosen = "mnist", 10, tmp_path, tmp_path / name, None, "0,1"
+        chosen = "mnist", 10, tmp_path, tmp_path / name, "0,1"
         refuses(lambda chosen=chosen: choose_extractor(*chosen), message)

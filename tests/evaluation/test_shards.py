@@ -19,6 +19,7 @@ from tfgen.evaluation import sources
 from tfgen.evaluation.distances import fid
 from tfgen.evaluation.evaluate import evaluate
 from tfgen.evaluation.features import Extractor, ImageFeatures
+from tfgen.evaluation.job import silent
 from tfgen.evaluation.modes import captured_modes
 from tfgen.evaluation.sources import SampleSource, open_images
 from tfgen.publishing.sampling_job import shard_request
@@ -92,7 +93,7 @@ def test_shards_are_judged_like_the_same_images_in_an_array(
     images = read_all(folder)
     np.savez(tmp_path / "array.npz", images=images)
     path = tmp_path / "array.npz"
-    array = open_images(path, find_files([path]), SHAPE, HELD_OUT, 0)
+    array = open_images(path, find_files([path]), SHAPE, HELD_OUT, 0, silent)
     expected, result = judge(array, dataset), judge(open_folder(folder), dataset)
     assert result["n"] == min(n, HELD_OUT)
     for part in ("samples", "floor", "ceiling"):

@@ -162,10 +162,10 @@ class Chain(Bijector):
         super().__init__(forward_min_event_ndims=least, inverse_min_event_ndims=least + added)
 
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return _through(self.bijectors[::-1], x, self.forward_min_event_ndims)
+        return _apply(self.bijectors[::-1], x, self.forward_min_event_ndims)
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return _through([*map(Invert, self.bijectors)], y, self.inverse_min_event_ndims)
+        return _apply([*map(Invert, self.bijectors)], y, self.inverse_min_event_ndims)
 
     def _forward_event_shape(self, shape: tf.TensorShape) -> tf.TensorShape:
         for bijector in reversed(self.bijectors):
@@ -178,12 +178,10 @@ class Chain(Bijector):
         return shape
 
 
-def _through(
-    members: Sequence[Bijector], event: tf.Tensor, ndims: int
-) -> tuple[tf.Tensor, tf.Tensor]:
+def _apply(chain: Sequence[Bijector], event: tf.Tensor, ndims: int) -> tuple[tf.Tensor, tf.Tensor]:
     """What an event becomes from member to member, and the sum of their log-determinants."""
     log_dets = []
-    for bijector in members:
+    for bijector in chain:
         event, log_det = bijector.forward_and_log_det(event, ndims)
         ndims += bijector.inverse_min_event_ndims - bijector.forward_min_event_ndims
         log_dets.append(log_det)

@@ -101,7 +101,7 @@ P is the number of changed elements on the last axis times the parameters per ch
 """
 
 # A coupling scales an element by a factor of exp(−2) to exp(2).
-LOG_SCALE_BOUND = 2.0
+SCALE_BOUND = 2.0
 
 
 def bounded(raw: tf.Tensor, bound: float) -> tf.Tensor:
@@ -169,9 +169,7 @@ class AffineCoupling(Coupling):
         log_scale_bound: b.
     """
 
-    def __init__(
-        self, mask: Mask, conditioner: Conditioner, log_scale_bound: float = LOG_SCALE_BOUND
-    ):
+    def __init__(self, mask: Mask, conditioner: Conditioner, log_scale_bound: float = SCALE_BOUND):
         super().__init__(mask, conditioner, 2, log_scale_bound)
 
     def _generate(self, x: tf.Tensor, parameters: list[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:

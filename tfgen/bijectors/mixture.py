@@ -6,7 +6,7 @@ from typing import TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from tfgen.bijectors.coupling import LOG_SCALE_BOUND, Conditioner, Coupling, Mask, bounded
+from tfgen.bijectors.coupling import SCALE_BOUND, Conditioner, Coupling, Mask, bounded
 
 # More evaluations of a stage than ever needed: twice as many as bisection would take.
 _MAX_EVALUATIONS = {"float32": 48, "float64": 106}
@@ -47,7 +47,7 @@ class MixtureCoupling(Coupling):
         mask: Mask,
         conditioner: Conditioner,
         components: int = 4,
-        log_scale_bound: float = LOG_SCALE_BOUND,
+        log_scale_bound: float = SCALE_BOUND,
     ):
         self.components = components
         super().__init__(mask, conditioner, 2 + 3 * components, log_scale_bound)
@@ -201,12 +201,8 @@ def _narrow(
     # The first two steps may be as long as the bracket.
     y, low, high = brackets
     length = 2 * (high - low)
-    y, low, high, *_ = tf.while_loop(
-        goes_on,
-        move,
-        (y, low, high, length, length),
-        maximum_iterations=_MAX_EVALUATIONS[y.dtype.name],
-    )
+    state, most = (y, low, high, length, length), _MAX_EVALUATIONS[y.dtype.name]
+    y, low, high, *_ = tf.while_loop(goes_on, move, state, maximum_iterations=most)
     return y, low, high
 
 

@@ -79,10 +79,9 @@ def _decode_into(target: Path, prepared: Prepared, source: object) -> None:
     root, count = target.parent, sum(prepared.counts.values())
     free = shutil.disk_usage(root).free
     if free < prepared.nbytes:
-        raise WorkError(
-            f"the decoded images of {prepared.name} need {format_bytes(prepared.nbytes)}, but "
-            f"{root} has {format_bytes(free)}; free some space, or set {VARIABLE} to another folder"
-        )
+        need = f"the decoded images of {prepared.name} need {format_bytes(prepared.nbytes)}"
+        text = f"{need}, but {root} has {format_bytes(free)}"
+        raise WorkError(f"{text}; free some space, or set {VARIABLE} to another folder")
     with fresh_folder(root, target.name) as folder:
         labels = []
         with (folder / _IMAGES).open("wb") as file:

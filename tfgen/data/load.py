@@ -150,11 +150,12 @@ def _download(name: str, base: str, root: Path) -> Path:
         try:
             with status(f"downloading {name} into {root}"), silence():
                 _check_reachable(builder)
-                manual = root / "downloads" / "manual"
-                builder.download_and_prepare(
-                    download_dir=str(folder / "downloads"),
-                    download_config=tfds.download.DownloadConfig(manual_dir=str(manual)),
+                manual = str(root / "downloads" / "manual")
+                config, place = (
+                    tfds.download.DownloadConfig(manual_dir=manual),
+                    folder / "downloads",
                 )
+                builder.download_and_prepare(download_dir=str(place), download_config=config)
         except TfgenError:  # a signal ended the download
             raise
         except Exception as error:

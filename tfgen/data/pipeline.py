@@ -170,9 +170,7 @@ def _rows(array: Any) -> Callable[["tf.Tensor"], "tf.Tensor"]:
 
     def read(rows: Any) -> Any:
         # Stateless: the same rows always have the same values, so reads may run side by side.
-        values = tf.numpy_function(
-            lambda rows: read_rows(data, rows), [rows], data.dtype, stateful=False
-        )
+        values = tf.numpy_function(lambda i: read_rows(data, i), [rows], data.dtype, stateful=False)
         return tf.ensure_shape(values, [rows.shape[0], *data.shape[1:]])
 
     return read

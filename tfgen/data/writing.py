@@ -105,7 +105,7 @@ def write_batches(
     with fresh_folder(Path(data_dir), name) as root:
         folder = root / name / target.name
         folder.mkdir(parents=True)
-        infos = [_write_split(folder, name, *item, features) for item in splits.items()]
+        infos = [_write(folder, name, *item, features) for item in splits.items()]
         facts = dict(metadata())
         with silence():
             tfds.folder_dataset.write_metadata(
@@ -186,9 +186,7 @@ def _encode(split: Split) -> Iterator[Batch]:
         yield images, None if split.labels is None else split.labels[batch]
 
 
-def _write_split(
-    folder: Path, name: str, split: str, batches: Iterable[Batch], features: Any
-) -> Any:
+def _write(folder: Path, name: str, split: str, batches: Iterable[Batch], features: Any) -> Any:
     """Writes the records of a split into one file; returns TFDS's description of it."""
     tfds, (tf,) = import_tfds(), import_quietly()
     template = tfds.core.ShardedFileTemplate(

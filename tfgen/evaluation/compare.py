@@ -174,15 +174,9 @@ def _cells(models: Mapping[str, Group], metric: Metric, usual: Sequence[int]) ->
     known = {name: value for name, group in models.items() if (value := group.statistic(metric))}
     settings = {name: _setting(models[name], metric) for name in known}
     alike = {name: (models[name].measurement.n, _events(models[name], metric)) for name in known}
-    ranked = [
-        name
-        for name in known
-        if metric.part not in TABLES["samples"]
-        or (models[name].measurement.n >= LEAST_RANKED and not copied_images(models[name]))
-    ]
-    texts = {
-        name: format_number(statistic.mean, metric.digits) for name, statistic in known.items()
-    }
+    is_sampled = metric.part in TABLES["samples"]
+    ranked = [name for name in known if not (is_sampled and _is_unranked(models[name]))]
+    texts = {name: format_number(value.mean, metric.digits) for name, value in known.items()}
     printed = {name: metric.better * float(text) for name, text in texts.items()}
     cells = {}
     for name, statistic in known.items():
@@ -198,6 +192,11 @@ def _cells(models: Mapping[str, Group], metric: Metric, usual: Sequence[int]) ->
         is_best = is_ranked and printed[name] == max(values)
         cells[name] = Cell(*statistic, tuple(notes), is_best)
     return cells
+
+
+def _is_unranked(group: Group) -> bool:
+    """Whether samples are too few, or copies, so that their metrics are not ranked."""
+    return group.measurement.n < LEAST_RANKED or bool(copied_images(group))
 
 
 def _events(group: Group, metric: Metric) -> str | None:
@@ -267,13 +266,12 @@ def features_text(evaluation: Mapping[str, Any]) -> str:
 def _feature_remarks(evaluation: Mapping[str, Any]) -> list[str]:
     """Remarks on the limits of an evaluation's features."""
     description = reading.extractor(evaluation)
+    is_random = evaluation.get("features") and "range" not in description
     accuracy = 1.0 if description.get("accuracy") is None else description["accuracy"]
     remarks = {
         # A network of the user's own is described by the range of its pixels, too.
         "A fixed random network cannot tell what is shown; for labelled images, train a classifier "
-        'with tfgen-train; see "The random network" in docs/judge.md': bool(
-            evaluation.get("features") and "range" not in description
-        ),
+        'with tfgen-train; see "The random network" in docs/judge.md': is_random,
         f"The classifier is weak: its accuracy on the real images is {accuracy:.1%}, so these "
         "metrics say little; compare with --features random": accuracy < WEAK_ACCURACY,
         "The classifier was trained on the validation images, too (--train-on all), which may "

@@ -60,13 +60,9 @@ def coverage(samples: np.ndarray, real: np.ndarray, neighbours: int = NEIGHBOURS
         contained += int(within.sum())
         recalled |= (squared <= sample_radii[rows, None]).any(0)
         nearest_squared = np.minimum(nearest_squared, squared.min(0))
-    n = len(samples)
-    return Coverage(
-        precision=precise / n,
-        recall=float(recalled.mean()),
-        density=contained / (neighbours * n),
-        coverage=float((nearest_squared <= real_radii).mean()),
-    )
+    n, covered = len(samples), nearest_squared <= real_radii
+    density = contained / (neighbours * n)
+    return Coverage(precise / n, float(recalled.mean()), density, float(covered.mean()))
 
 
 def squared_radii(features: np.ndarray, neighbours: int) -> np.ndarray:

@@ -26,7 +26,7 @@ from tfgen.evaluation.likelihood import active_units, bits_per_dim, dequantized_
 from tfgen.evaluation.metrics import by_key, sample_metrics
 from tfgen.evaluation.modes import captured_modes, expected_modes
 from tfgen.evaluation.reading import FORMAT, UNDECIDING_OPTIONS
-from tfgen.evaluation.sources import LatentDensity, LogDensity, SampleSource, ShardSummary
+from tfgen.evaluation.sources import Labels, LatentDensity, LogDensity, SampleSource, ShardSummary
 from tfgen.figures import image_grid, png_bytes
 from tfgen.random import image_seeds
 from tfgen.sampling import batches
@@ -46,8 +46,8 @@ MAX_ESTIMATES = 1000
 MANY_MODES, SAMPLES_PER_MODE = 100, 26
 # What two evaluations must share for one to take over parts of the other.
 SHARED = ("format", "weights_sha256", "dataset", "n", "evaluation_seed")
-# Images `uint8[B, H, W, C]`, seeds of their noise `int32[B]`, and labels `int[B]` or None.
-Inputs: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+# Of a slice: images `uint8[B, H, W, C]`, seeds of their noise `int32[B]`, labels `int[B]` or None.
+InputsOf: TypeAlias = Callable[[slice], tuple[np.ndarray, np.ndarray, Labels]]
 
 
 @dataclass(frozen=True)
@@ -144,21 +144,17 @@ def evaluate(job: Job, extractor: Extractor | None, likelihood: bool = True) -> 
         WorkError: a pixel, a feature or a likelihood is not finite, or a shard is damaged.
     """
     start, shape = time.perf_counter(), job.dataset.image_shape
+    result, cost = provenance(job), dict(job.source.cost)
     if extractor is not None:
         extractor.check_images(shape)
         extractor.check_count(job.n, shape)
-    result = provenance(job)
-    cost = dict(job.source.cost)
-    if extractor is not None:
         samples, rate = _evaluate_samples(job, extractor)
         result |= samples
         cost |= {"images_a_second": round(rate, 1)} if rate else {}
     if likelihood and (measured := measure_likelihood(job)) is not None:
         result["likelihood"] = measured
-    if job.source.kind == "images":
-        result["images"] = job.source.reading
-    else:
-        result["cost"] = cost
+    is_images = job.source.kind == "images"
+    result |= {"images": job.source.reading} if is_images else {"cost": cost}
     return {**result, "minutes": round((time.perf_counter() - start) / 60, 2)}
 
 
@@ -326,7 +322,7 @@ def measure_likelihood(job: Job) -> dict[str, Any] | None:
     density, held_out = job.source.density, job.held_out
     seeds = image_seeds(job.request.seed, job.n)
 
-    def inputs(part: slice) -> Inputs:
+    def inputs(part: slice) -> tuple[np.ndarray, np.ndarray, Labels]:
         labels = None if held_out.labels is None else held_out.labels[part]
         return held_out.images[part], seeds[part], labels
 
@@ -335,7 +331,7 @@ def measure_likelihood(job: Job) -> dict[str, Any] | None:
     return None if density is None else _log_density(job, density, inputs)
 
 
-def _bounds(job: Job, density: LatentDensity, inputs: Callable[[slice], Inputs]) -> dict[str, Any]:
+def _bounds(job: Job, density: LatentDensity, inputs: InputsOf) -> dict[str, Any]:
     """ELBO and importance-weighted bound, in nats; of bytes also in bits/dim."""
     bounds, seed, shape = density.bounds, job.request.seed, job.dataset.image_shape
     samples, many = job.request.importance_samples, images_at_once(_MANY, shape)
@@ -360,9 +356,7 @@ def _bounds(job: Job, density: LatentDensity, inputs: Callable[[slice], Inputs])
     return result | {"active_units": active_units(means), "latents": density.latent_dim}
 
 
-def _log_density(
-    job: Job, density: LogDensity, inputs: Callable[[slice], Inputs]
-) -> dict[str, Any]:
+def _log_density(job: Job, density: LogDensity, inputs: InputsOf) -> dict[str, Any]:
     """The log-likelihood in nats, of bytes also in bits/dim."""
     shape, draws = job.dataset.image_shape, job.request.dequantizations
     result: dict[str, Any] = {"events": density.events}

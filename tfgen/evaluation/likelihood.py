@@ -6,13 +6,15 @@ They take functions, and no model.
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
 from tfgen import random
 
+# Two integers that all draws follow from.
+Seed: TypeAlias = tuple[int, int]
 # Pairs of an event and a latent that pass through a decoder at once, for images like MNIST's. With
 # more, the activations no longer fit into the processor's caches.
 PAIRS = 2048
@@ -38,9 +40,7 @@ class Bounds:
         self._elbo = tf.function(self._elbo_of, autograph=False)
         self._log_sum = tf.function(self._log_sum_of, autograph=False, reduce_retracing=True)
 
-    def elbo(
-        self, events: tf.Tensor, seed: tuple[int, int], labels: tf.Tensor | None = None
-    ) -> np.ndarray:
+    def elbo(self, events: tf.Tensor, seed: Seed, labels: tf.Tensor | None = None) -> np.ndarray:
         """E_q[log p(x|z)] − KL(q(z|x) ‖ p(z)), in nats.
 
         The expectation is estimated with one sample of z, the KL is in closed form.
@@ -56,11 +56,7 @@ class Bounds:
         return np.asarray(self._elbo(events, _fold(seed, 0), labels), np.float64)
 
     def log_prob(
-        self,
-        events: tf.Tensor,
-        seed: tuple[int, int],
-        samples: int,
-        labels: tf.Tensor | None = None,
+        self, events: tf.Tensor, seed: Seed, samples: int, labels: tf.Tensor | None = None
     ) -> np.ndarray:
         """log 1/K Σ p(x|z) p(z) / q(z|x), with z from q(z|x) (Burda et al. 2015).
 
@@ -98,7 +94,7 @@ class Bounds:
         return tf.reduce_logsumexp(log_weights, axis=1)
 
 
-def _fold(seed: tuple[int, int], index: int) -> tf.Tensor:
+def _fold(seed: Seed, index: int) -> tf.Tensor:
     folded: tf.Tensor = tf.random.experimental.stateless_fold_in(tf.constant(seed, tf.int32), index)
     return folded
 

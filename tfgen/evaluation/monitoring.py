@@ -55,7 +55,7 @@ class SampleComparison:
             not one label for each.
     """
 
-    def __init__(self, images: np.ndarray, labels: np.ndarray | None = None, n: int = SAMPLES):
+    def __init__(self, images: np.ndarray, labels: Any = None, n: int = SAMPLES):
         images = np.asarray(images[:REFERENCE])
         self.n = min(n, len(images))
         if self.n < 2:

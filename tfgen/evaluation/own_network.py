@@ -61,7 +61,7 @@ class OwnNetwork(Extractor):
         inputs: Sequence[Any],
         outputs: Sequence[Any],
     ):
-        self._shape = _image_shape(path, inputs, outputs)
+        self._shape = _shape_of(path, inputs, outputs)
         self._dtype = tf.as_dtype(inputs[0].dtype)
         # To cast pixels in 0…1 to an integer would make all of them black.
         ranges = (None, "0,255") if self._dtype.is_integer else tuple(_SCALES)
@@ -99,9 +99,7 @@ class OwnNetwork(Extractor):
         return ImageFeatures(features, None)
 
 
-def _image_shape(
-    path: Path, inputs: Sequence[Any], outputs: Sequence[Any]
-) -> tuple[int | None, ...]:
+def _shape_of(path: Path, inputs: Sequence[Any], outputs: Sequence[Any]) -> tuple[int | None, ...]:
     """Height, width and channels of the images that a network takes; None for any.
 
     Raises:
@@ -112,12 +110,10 @@ def _image_shape(
         batch, *shape = taken[0].as_list()
         if batch is None and shape[2] in (None, 1, 3):
             return tuple(shape)
-    raise UsageError(
-        f"{path} computes {' and '.join(map(str, computed)) or 'nothing'} from "
-        f"{' and '.join(map(str, taken)) or 'nothing'}; it must declare one input, (None, height, "
-        "width, channels) with 1 or 3 channels, and one output, (None, features), or one that is "
-        "called 'features'"
-    )
+    results, images = (" and ".join(map(str, t)) or "nothing" for t in (computed, taken))
+    needed = "one input, (None, height, width, channels) with 1 or 3 channels, and one output"
+    text = f"{path} computes {results} from {images}; it must declare {needed}"
+    raise UsageError(f"{text}, (None, features), or one that is called 'features'")
 
 
 def fit_images(images: np.ndarray, shape: tuple[int | None, ...]) -> np.ndarray:
@@ -201,12 +197,7 @@ def _open_saved_model(path: Path, value_range: Range | None) -> OwnNetwork:
 
 
 def choose_extractor(
-    dataset: str,
-    n: int,
-    saved_models: Path,
-    features: Any = None,
-    classifier: str | None = None,
-    value_range: Range | None = None,
+    dataset: str, n: int, saved_models: Path, features: Any = None, value_range: Range | None = None
 ) -> Extractor:
     """The extractor that was asked for; by default the best one that there is.
 
@@ -218,7 +209,6 @@ def choose_extractor(
             path of a network; the name of a published classifier; or a `tfgen.Classifier` or
             `tfgen.Sampler`. None: the classifier of the data set if there is one, else the random
             network.
-        classifier: takes the place of `features`.
         value_range: pixels that the user's own network takes; None for one that takes bytes.
 
     Raises:
@@ -226,14 +216,13 @@ def choose_extractor(
             another range.
         WorkError: it is damaged, or holds what is not allowed.
     """
-    source = features if classifier is None else classifier
-    if source is None and find_classifier(dataset, saved_models) is None:
-        source = "random"
-    if not isinstance(source, str | Path | None):
-        return FeatureClassifier(source)
-    if source == "random":
+    if features is None and find_classifier(dataset, saved_models) is None:
+        features = "random"
+    if not isinstance(features, str | Path | None):
+        return FeatureClassifier(features)
+    if features == "random":
         return RandomNetwork(n)
-    if source in (None, "classifier"):
+    if features in (None, "classifier"):
         return open_classifier(dataset, None, saved_models)
-    network = open_extractor(Path(source), value_range)
-    return network or open_classifier(dataset, str(source), saved_models)
+    network = open_extractor(Path(features), value_range)
+    return network or open_classifier(dataset, str(features), saved_models)

@@ -205,18 +205,12 @@ def group_evaluations(evaluations: Iterable[Evaluation]) -> list[Group]:
 def measurement(evaluation: Mapping[str, Any]) -> Measurement:
     """How an evaluation was measured."""
     dataset, likelihood = evaluation["dataset"], evaluation.get("likelihood") or {}
-    features = extractor(evaluation)
-    return Measurement(
-        dataset=str(dataset["fingerprint"]),
-        split=str(dataset["split"]),
-        n=evaluation["n"],
-        # Without a hash, equal descriptions are the same network.
-        features=str(features.get("sha256") or json.dumps(features, sort_keys=True))
-        if evaluation.get("samples")
-        else None,
-        importance_samples=likelihood.get("importance_samples"),
-        dequantizations=likelihood.get("dequantizations"),
-    )
+    images = str(dataset["fingerprint"]), str(dataset["split"]), evaluation["n"]
+    # Without a hash, equal descriptions are the same network.
+    network = extractor(evaluation)
+    sha256 = str(network.get("sha256") or json.dumps(network, sort_keys=True))
+    draws = map(likelihood.get, ("importance_samples", "dequantizations"))
+    return Measurement(*images, sha256 if evaluation.get("samples") else None, *draws)
 
 
 def _group_key(evaluation: Evaluation) -> str:

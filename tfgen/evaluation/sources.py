@@ -34,6 +34,8 @@ from tfgen.settings.training import TrainOn
 from tfgen.training.folder import RunFolder
 from tfgen.training.plan import count_parameters
 
+# Labels `int[B]`; None of an unconditional model.
+Labels: TypeAlias = np.ndarray | None
 # Images in shards that are decoded, and of which features are extracted, at once.
 READ_AT_ONCE = 500
 # How images of another size than the data set's are resized, for the result and the terminal.
@@ -66,9 +68,7 @@ class LatentDensity:
         self.latent_dim, self.events, self._model = model.latent_dim, _events(model), model
         self.is_of_bytes = model.describe_events() == BYTES
 
-    def inputs(
-        self, images: np.ndarray, seeds: np.ndarray, labels: np.ndarray | None
-    ) -> list[tf.Tensor]:
+    def inputs(self, images: np.ndarray, seeds: np.ndarray, labels: Labels) -> list[tf.Tensor]:
         """The events `[B, *event_shape]`, of a conditional model also one-hot labels `[B, K]`.
 
         Args:
@@ -98,9 +98,7 @@ class LogDensity:
         self.is_of_bytes, self.kind = model.describe_events() == BYTES, model.density
         self._log_prob = tf.function(_with_ema_weights(model, model.log_prob), autograph=False)
 
-    def log_prob(
-        self, images: np.ndarray, seeds: np.ndarray, labels: np.ndarray | None
-    ) -> np.ndarray:
+    def log_prob(self, images: np.ndarray, seeds: np.ndarray, labels: Labels) -> np.ndarray:
         """log p(x) in nats, `[B]`; the arguments are those of `LatentDensity.inputs`."""
         context = {"labels": tf.constant(labels)} if self._is_conditional else {}
         seeds = tf.constant(seeds)
@@ -217,7 +215,7 @@ class SampleSource:
         check_data_set(dataset, split, self.title, self.image_shape, self.num_classes)
 
     def samples(
-        self, n: int, seed: int, labels: np.ndarray | None = None, advance: Advance = silent
+        self, n: int, seed: int, labels: Labels = None, advance: Advance = silent
     ) -> tuple[np.ndarray, float]:
         """Samples as bytes, and samples per second.
 
@@ -329,12 +327,7 @@ def title(path: Path) -> str:
 
 
 def open_images(
-    path: Path,
-    files: list[Path],
-    shape: tuple[int, ...],
-    most: int,
-    seed: int,
-    advance: Advance = silent,
+    path: Path, files: list[Path], shape: tuple[int, ...], most: int, seed: int, advance: Advance
 ) -> SampleSource:
     """Open a folder of pictures or an NPZ file for evaluation.
 

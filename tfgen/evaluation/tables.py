@@ -1,7 +1,7 @@
 """A comparison as text: Markdown, and tables that fit a terminal."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tfgen.evaluation.compare import Table
 from tfgen.evaluation.metrics import format_number
@@ -20,15 +20,15 @@ _WORDS, _GAP = ("model", "seeds"), 2
 
 
 class _Text(NamedTuple):
-    """A cell as text: its value, whether it is bold, and in brackets what follows it."""
+    """A cell as text: its value, the style of it, and in brackets what follows it."""
 
     value: str
-    is_bold: bool = False
+    style: Literal["", "bold"] = ""
     notes: str = ""
 
     @property
     def markdown(self) -> str:
-        mark = "**" if self.is_bold else ""
+        mark = "**" if self.style else ""
         return f"{mark}{_escape(self.value)}{mark}{self.notes}"
 
 
@@ -52,7 +52,7 @@ def _columns(table: Table) -> dict[str, list[_Text]]:
                 continue
             notes = f" ({', '.join(cell.notes)})" if cell.notes else ""
             text = cell_text(cell.mean, cell.error, metric.digits)
-            texts.append(_Text(text, cell.is_best, notes))
+            texts.append(_Text(text, "bold" if cell.is_best else "", notes))
     return columns
 
 
@@ -87,24 +87,20 @@ def _escape(text: str) -> str:
 def print_comparison(tables: Sequence[Table], console: "Console") -> None:
     """Print all tables; one that is wider than the terminal in parts with all models."""
     from rich import box
-    from rich.table import Table as RichTable
+    from rich.table import Table as Grid
     from rich.text import Text
 
     for table in tables:
         console.print(Text("\n".join([table.title, *table.warnings]), "bold"))
         columns = {name.replace(" [", "\n["): texts for name, texts in _columns(table).items()}
         for widths in _parts(columns, console.width):
-            grid = RichTable(
-                box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
-            )
+            grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
             for name, width in widths.items():
                 # On a very narrow terminal, cells are wrapped, so that no digit is cut.
                 side: Any = "left" if name in _WORDS else "right"
                 grid.add_column(Text(name), justify=side, max_width=width, overflow="fold")
             for row in zip(*(columns[name] for name in widths), strict=True):
-                grid.add_row(
-                    *(Text.assemble((t.value, "bold" if t.is_bold else ""), t.notes) for t in row)
-                )
+                grid.add_row(*(Text.assemble((t.value, t.style), t.notes) for t in row))
             console.print(grid)
             console.print()
         for note in table.notes:

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfgen import random, registry
 from tfgen.errors import UsageError
 from tfgen.models import batch, export
-from tfgen.models.preprocessing import Preprocessing
+from tfgen.models.preprocessing import Labels, Preprocessing
 from tfgen.nn import cpu, overrides, replicas
 from tfgen.nn.average import MovingAverage
 from tfgen.nn.layers import Dropout
@@ -147,9 +147,8 @@ class ImageModel(overrides.Model):
         self.config = config
         self.preprocessing = preprocessing
         # `.keras` files hold the caller's networks under this name.
-        self._own_parts = {
-            name: part for name, part in (own_parts or {}).items() if part is not None
-        }
+        passed = (own_parts or {}).items()
+        self._own_parts = {name: part for name, part in passed if part is not None}
         self.seed = int(seed)
         count: dict[str, Any] = {"trainable": False, "aggregation": "only_first_replica"}
         self.step = self.add_weight((), "zeros", "int64", name="step", **count)
@@ -221,7 +220,7 @@ class ImageModel(overrides.Model):
         """
         return None
 
-    def pictures(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> dict[str, "Figure"]:
+    def pictures(self, images: tf.Tensor, labels: Labels = None) -> dict[str, "Figure"]:
         """What a run shows at its end: figures by file name.
 
         Args:
@@ -326,7 +325,7 @@ class ImageModel(overrides.Model):
         function: Callable[..., Any],
         images: tf.Tensor,
         noise: random.BatchNoise,
-        labels: tf.Tensor | None,
+        labels: Labels,
     ) -> Any:
         """`function(images, noise, labels)`, on a CPU by `tfgen.nn.cpu.side_by_side`.
 
@@ -392,9 +391,8 @@ class ImageModel(overrides.Model):
         self._has_metrics = bool(kwargs.get("metrics") or kwargs.get("weighted_metrics"))
         compared = self.compared() if self._has_metrics else None
         if self._has_metrics and compared is None:
-            raise UsageError(
-                f"a {name} has no targets that metrics= could compare; compile it without them"
-            )
+            text = f"a {name} has no targets that metrics= could compare"
+            raise UsageError(f"{text}; compile it without them")
         if tf.distribute.has_strategy() or kwargs.get("run_eagerly"):
             jit_compile = False
         if self.compute_dtype in ("bfloat16", "float16"):
@@ -418,10 +416,7 @@ class ImageModel(overrides.Model):
         self._test_batch.assign(0)
 
     def compare(
-        self,
-        data: Any,
-        values: Callable[[], tuple[tf.Tensor, tf.Tensor]],
-        weights: tf.Tensor | None = None,
+        self, data: Any, values: Callable[[], Sequence[tf.Tensor]], weights: tf.Tensor | None = None
     ) -> None:
         """Updates the metrics that were passed to `compile`, if there are any.
 
@@ -457,18 +452,11 @@ class ImageModel(overrides.Model):
         self.after_fit()
         return history
 
-    def evaluate(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        verbose: Any = "auto",
-        sample_weight: Any = None,
-        **kwargs: Any,
-    ) -> Any:
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """`keras.Model.evaluate`, in which arrays without labels keep their sample weights."""
-        y = self._labels_beside(x, y, sample_weight)
-        return super().evaluate(x, y, batch_size, verbose, sample_weight, **kwargs)
+        weights = args[2] if len(args) > 2 else kwargs.get("sample_weight")
+        y = self._labels_beside(x, y, weights)
+        return super().evaluate(x, y, *args, **kwargs)
 
     def _labels_beside(self, x: Any, y: Any, weights: Any) -> Any:
         """Labels that the model ignores, if Keras would drop the sample weights without labels."""
@@ -630,25 +618,18 @@ class ImageModel(overrides.Model):
             UsageError: it is no such model, or its weights have other shapes.
         """
         if not isinstance(source, ImageModel):
-            raise UsageError(
-                f"a training cannot start from a {type(source).__name__}; pass a model of tfgen, "
-                "or use tfgen-train --start-from for a published version"
-            )
+            text = f"a training cannot start from a {type(source).__name__}; pass a model of tfgen"
+            raise UsageError(f"{text}, or use tfgen-train --start-from for a published version")
         own, values = self._network_weights(), source._network_weights()
         if [tuple(value.shape) for value in values] != [tuple(weight.shape) for weight in own]:
             there, here = type(source).__name__, type(self).__name__
             if there != here:
                 raise UsageError(f"the weights to start from are of a {there}, not of a {here}")
-            theirs, own_settings = vars(source.config), vars(self.config)
-            settings = [
-                f"{name} = {theirs[name]} there, {value} here"
-                for name, value in own_settings.items()
-                if theirs[name] != value
-            ]
-            raise UsageError(
-                "the weights to start from have other shapes; settings that differ: "
-                f"{'; '.join(settings) or 'none'}"
-            )
+            theirs, ours = vars(source.config), vars(self.config)
+            names = [name for name, value in ours.items() if theirs[name] != value]
+            settings = [f"{name} = {theirs[name]} there, {ours[name]} here" for name in names]
+            text = "the weights to start from have other shapes; settings that differ"
+            raise UsageError(f"{text}: {'; '.join(settings) or 'none'}")
         averages = source.averages_by_weight
         for weight, value in zip(own, values, strict=True):
             weight.assign(averages.get(id(value), value).value)

@@ -12,7 +12,7 @@ from tfgen.errors import UsageError
 from tfgen.models import notebook
 from tfgen.models.base import ImageModel, Signatures
 from tfgen.models.batch import shaped_images
-from tfgen.models.preprocessing import Noise
+from tfgen.models.preprocessing import Labels, Noise
 from tfgen.nn.replicas import not_empty
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         """
         return self.latent_dim
 
-    def decode_events(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
+    def decode_events(self, latents: tf.Tensor, labels: Labels = None) -> tf.Tensor:
         """Events `[B, *event_shape]` of latents.
 
         Args:
@@ -121,9 +121,7 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         arguments = ", ".join(f"{name}={value!r}" for name, value in settings)
         return f"{type(self.preprocessing).__name__}({arguments})"
 
-    def encode_images(
-        self, images: tf.Tensor, noise: Noise, labels: tf.Tensor | None = None
-    ) -> tf.Tensor:
+    def encode_images(self, images: tf.Tensor, noise: Noise, labels: Labels = None) -> tf.Tensor:
         """Latents `[B, D]` of images; uses the raw weights.
 
         Args:
@@ -136,9 +134,7 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         """
         raise UsageError(f"a {type(self).__name__} has no encoder")
 
-    def log_prob_images(
-        self, images: tf.Tensor, noise: Noise, labels: tf.Tensor | None = None
-    ) -> tf.Tensor:
+    def log_prob_images(self, images: tf.Tensor, noise: Noise, labels: Labels = None) -> tf.Tensor:
         """log p(x) of images by one draw of the noise, nats, `[B]`; uses the raw weights.
 
         With the density `"latent"`, the importance-weighted bound of `IMPORTANCE_SAMPLES` samples
@@ -168,10 +164,10 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
 
         # A function of its own, so that an export has the decoder's graph once, not twice.
         @tf.function(input_signature=[latents, *label], autograph=False)
-        def decode(latents: tf.Tensor, label: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+        def decode(latents: tf.Tensor, label: Labels = None) -> dict[str, tf.Tensor]:
             return {"images": self.decode(latents, label)}
 
-        def sample(seed: tf.Tensor, label: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+        def sample(seed: tf.Tensor, label: Labels = None) -> dict[str, tf.Tensor]:
             return decode(self.latents(seed), *([] if label is None else [label]))
 
         def encode(images: tf.Tensor, seed: tf.Tensor, label: Any = None) -> dict[str, tf.Tensor]:
@@ -202,12 +198,9 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         seeds = np.arange(size, dtype=np.int32)
         labels = seeds % max(1, self.num_classes)
         samples = self.sample(seeds=seeds, labels=labels if self.num_classes else None)
-        return {
-            "seed": seeds,
-            "label": labels,
-            "latents": self.latents(seeds).numpy(),
-            "images": np.round(255 * samples.numpy()).astype(np.uint8),
-        }
+        latents, images = self.latents(seeds).numpy(), np.round(255 * samples.numpy())
+        inputs = {"seed": seeds, "label": labels, "latents": latents}
+        return {**inputs, "images": images.astype(np.uint8)}
 
     def preview(self) -> tuple[np.ndarray, int | None]:
         """Samples of the same seeds each time, for a conditional model a row per class."""
@@ -216,7 +209,7 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         labels = np.repeat(np.arange(min(self.num_classes, MAX_ROWS)), IMAGES_PER_CLASS)
         return self.sample(len(labels), seed=0, labels=labels).numpy(), IMAGES_PER_CLASS
 
-    def pictures(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> dict[str, "Figure"]:
+    def pictures(self, images: tf.Tensor, labels: Labels = None) -> dict[str, "Figure"]:
         """An interpolation; with two leading latents also the manifold."""
         ends, leading = self.latents(random.image_seeds(0, 2)).numpy(), self.leading_latents
         first, second = ends[:, :leading]
@@ -300,10 +293,8 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         draw_seeds = self.noise_seeds(images, seeds)[:, None]
         if draws > 1:
             draw_seeds = random.seeds_of_draws(draw_seeds[:, 0], draws)
-        values = [
-            self._of_images(self.log_prob_images, images, column, labels)
-            for column in tf.unstack(draw_seeds, axis=1)
-        ]
+        columns = tf.unstack(draw_seeds, axis=1)
+        values = [self._of_images(self.log_prob_images, images, seeds, labels) for seeds in columns]
         if draws == 1:
             return values[0]
         if self.density in ("latent", "dequantized"):

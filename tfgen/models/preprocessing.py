@@ -16,6 +16,8 @@ BINARIZATION = 0x6269
 DEQUANTIZATION = 0x6471
 
 Noise = BatchNoise | SeedNoise
+# Labels of images with the batch first; None without classes.
+Labels: TypeAlias = tf.Tensor | None
 # Images, noise and a dtype → u in [0, 1], [B, H, W, C], and log q(u|x), [B].
 Draw: TypeAlias = Callable[[tf.Tensor, Noise, str], tuple[tf.Tensor, tf.Tensor]]
 

@@ -98,8 +98,5 @@ class RunConfig:
 
     def to_json(self) -> dict[str, Any]:
         """A dict that `json.dump` can write, without `preset_epochs`."""
-        return {
-            "family": self.family,
-            "model": self.model.to_json(),
-            "options": self.options.to_json(),
-        }
+        model, options = self.model.to_json(), self.options.to_json()
+        return {"family": self.family, "model": model, "options": options}

@@ -73,8 +73,6 @@ _LONG: dict[str, Any] = {"learning_rate": 2e-3, "warmup_epochs": 0.5, **_COSINE}
 _MULTISCALE = FlowConfig(
     architecture="multiscale",
     scale_steps=(4, 4),
-    scale_channels=(32, 64),
-    blocks=2,
     components=4,
     dequantization="variational",
     ema_decay=0.999,
@@ -98,8 +96,6 @@ FAMILY = Family(
             "the report's network: 4 × 2 affine couplings, checkerboard, 392-1024-1024-784",
             FlowConfig(),
             epochs=40,
-            batch_size=128,
-            learning_rate=1e-3,
             # Twice the gradient norm of a trained flow. Without clipping, a single step after
             # which images are astronomically unlikely would dominate Adam's second moments.
             clip_norm=500.0,

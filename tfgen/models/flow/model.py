@@ -23,7 +23,7 @@ from tfgen.models.flow.steps import (
     multiscale_steps,
 )
 from tfgen.models.generative import GenerativeModel
-from tfgen.models.preprocessing import Dequantized, Identity, Noise
+from tfgen.models.preprocessing import Dequantized, Identity, Labels, Noise
 from tfgen.nn.average import trained_weights
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Flow(GenerativeModel):
         return tfd.MultivariateNormalDiag(zeros, tf.ones_like(zeros))
 
     def bijector(
-        self, adapting: bool = False, training: bool = False, labels: tf.Tensor | None = None
+        self, adapting: bool = False, training: bool = False, labels: Labels = None
     ) -> Chain:
         """f: latents `[..., D]` → events `[..., *event_shape]`.
 
@@ -163,7 +163,7 @@ class Flow(GenerativeModel):
             return multiscale_chain(self.config, bijectors)
         return Chain([*itertools.chain(*bijectors), Unflatten(self.config.image_shape)])
 
-    def distribution(self, labels: tf.Tensor | None = None) -> Any:
+    def distribution(self, labels: Labels = None) -> Any:
         """p(x) of events as a distribution of TFP; `event_log_prob` is faster.
 
         Uses the raw weights, not the EMA; `labels` as for `bijector`.
@@ -171,7 +171,7 @@ class Flow(GenerativeModel):
         return tfd.TransformedDistribution(self.prior(), self.bijector(labels=labels))
 
     def event_log_prob(
-        self, events: tf.Tensor, training: bool = False, labels: tf.Tensor | None = None
+        self, events: tf.Tensor, training: bool = False, labels: Labels = None
     ) -> tf.Tensor:
         """log p(x) of events `[..., *event_shape]`, nats.
 
@@ -204,14 +204,14 @@ class Flow(GenerativeModel):
         return self.log(weights, loss=-log_prob, bits_per_dim=self.bits_per_dim(log_prob))
 
     def _events_and_log_det(
-        self, images: tf.Tensor, noise: Noise, labels: tf.Tensor | None, training: bool = False
+        self, images: tf.Tensor, noise: Noise, labels: Labels, training: bool = False
     ) -> tuple[tf.Tensor, tf.Tensor]:
         draw, learned = None, self.dequantization
         if learned is not None:
             draw = functools.partial(learned.draw, training=training, labels=labels)
         return self.preprocessing.events_and_log_det(images, noise, self.likelihood_dtype, draw)
 
-    def adapt(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> None:
+    def adapt(self, images: tf.Tensor, labels: Labels = None) -> None:
         """Sets the activation normalizations from images.
 
         After each normalization, channels have mean 0 and standard deviation 1. `fit` calls this
@@ -253,29 +253,23 @@ class Flow(GenerativeModel):
 
     # --- use ----------------------------------------------------------------------------
 
-    def encode_images(
-        self, images: tf.Tensor, noise: Noise, labels: tf.Tensor | None = None
-    ) -> tf.Tensor:
+    def encode_images(self, images: tf.Tensor, noise: Noise, labels: Labels = None) -> tf.Tensor:
         """z = f⁻¹(x), `[B, D]`; the noise dequantizes."""
         events, _ = self._events_and_log_det(images, noise, labels)
         return self.bijector(labels=labels).inverse(events)
 
     def log_prob_images(
-        self,
-        images: tf.Tensor,
-        noise: Noise,
-        labels: tf.Tensor | None = None,
-        training: bool = False,
+        self, images: tf.Tensor, noise: Noise, labels: Labels = None, training: bool = False
     ) -> tf.Tensor:
         """log p(x) of bytes by one draw of the dequantization, in expectation a lower bound."""
         events, log_det = self._events_and_log_det(images, noise, labels, training)
         return self.event_log_prob(events, training, labels=labels) + log_det
 
-    def decode_events(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
+    def decode_events(self, latents: tf.Tensor, labels: Labels = None) -> tf.Tensor:
         """f(z), `[B, *event_shape]`."""
         return self.bijector(labels=labels).forward(latents)
 
-    def pictures(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> dict[str, "Figure"]:
+    def pictures(self, images: tf.Tensor, labels: Labels = None) -> dict[str, "Figure"]:
         """The pictures of every family, and samples at several temperatures, a row each."""
         latents, labelled = self.latents(random.image_seeds(0, 8)), self.num_classes > 0
         rows = tf.concat([latents * temperature for temperature in TEMPERATURES], axis=0)

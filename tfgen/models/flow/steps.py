@@ -27,6 +27,7 @@ from tfgen.bijectors import (
     Unflatten,
 )
 from tfgen.models.flow.config import FlowConfig
+from tfgen.models.preprocessing import Labels
 from tfgen.nn import cpu
 from tfgen.nn.blocks import (
     append_labels,
@@ -96,7 +97,7 @@ class FlowStep(keras.layers.Layer):
         self,
         adapting: bool = False,
         training: bool = False,
-        labels: tf.Tensor | None = None,
+        labels: Labels = None,
         same_form: Self | None = None,
     ) -> list[Bijector]:
         """The step's bijectors in the order of `Chain`: the one next to the data first.
@@ -109,9 +110,8 @@ class FlowStep(keras.layers.Layer):
             same_form: a step of the same form, whose function computes the coupling of an export.
         """
         conditioner = functools.partial(self._condition, labels=labels, training=training)
-        coupling: Bijector = make_coupling(
-            self.mask, conditioner, self.components, self.log_scale_bound
-        )
+        options = self.components, self.log_scale_bound
+        coupling: Bijector = make_coupling(self.mask, conditioner, *options)
         if not self.mixed_channels:
             return [coupling]
         ndims = self.mask.event_ndims
@@ -130,15 +130,13 @@ class FlowStep(keras.layers.Layer):
     def _coupling_of_weights(self) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
         """The coupling as a function of its conditioner's weights."""
 
-        def compute(labels: tf.Tensor | None, event: tf.Tensor, method: str) -> Any:
+        def compute(labels: Labels, event: tf.Tensor, method: str) -> Any:
             coupling = self.bijectors(labels=labels)[-1]
             return getattr(coupling, method)(event, self.mask.event_ndims)
 
         return cpu.function_of_weights(compute, self.conditioner.weights)
 
-    def _condition(
-        self, unchanged: tf.Tensor, labels: tf.Tensor | None, training: bool
-    ) -> tf.Tensor:
+    def _condition(self, unchanged: tf.Tensor, labels: Labels, training: bool) -> tf.Tensor:
         """The conditioner's outputs for the unchanged part of events, `[B, …, C]`."""
         if labels is not None:
             unchanged = append_labels(unchanged, labels, self.is_flat)
@@ -211,21 +209,14 @@ def _own_conditioner(
 
 
 def gated_network(
-    input_shape: Sequence[int],
-    channels: int,
-    blocks: int,
-    outputs: int,
-    *,
-    seed: int,
-    dtype: Any,
-    name: str,
+    shape: Sequence[int], channels: int, blocks: int, outputs: int, seed: int, dtype: Any, name: str
 ) -> keras.Sequential:
     """A convolutional network of gated residual blocks at one resolution.
 
     Like the conditioners of Flow++ (Ho et al. 2019).
 
     Args:
-        input_shape: height, width, channels.
+        shape: height, width, channels of the inputs.
         channels: channels of the blocks.
         blocks: number of blocks.
         outputs: channels of the output, which is zero before training.
@@ -236,11 +227,10 @@ def gated_network(
     Returns:
         A built network `[B, H, W, C] → [B, H, W, outputs]`.
     """
-    convolution = functools.partial(
-        make_layer, keras.layers.Conv2D, seed=seed_of_layer(seed, 0), dtype=dtype
-    )
+    kind, first = keras.layers.Conv2D, seed_of_layer(seed, 0)
+    convolution = functools.partial(make_layer, kind, seed=first, dtype=dtype)
     layers = [
-        make_input(input_shape, dtype),
+        make_input(shape, dtype),
         convolution(channels, kernel_size=3, padding="same"),
         *(GatedResidual(seed_of_layer(seed, index + 1), dtype=dtype) for index in range(blocks)),
         make_activation("relu", dtype),

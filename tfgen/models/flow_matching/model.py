@@ -12,7 +12,7 @@ from tfgen.models.flow_matching.config import FlowMatchingConfig
 from tfgen.models.flow_matching.networks import build_velocity, context_size, time_features
 from tfgen.models.flow_matching.solvers import State, solve
 from tfgen.models.generative import GenerativeModel
-from tfgen.models.preprocessing import Dequantized, DequantizedPixels, Identity, Noise
+from tfgen.models.preprocessing import Dequantized, DequantizedPixels, Identity, Labels, Noise
 from tfgen.nn.average import trained_weights
 from tfgen.nn.blocks import build_network
 from tfgen.settings.model import check_image_architecture
@@ -116,7 +116,7 @@ class FlowMatching(GenerativeModel):
         self,
         events: tf.Tensor,
         times: tf.Tensor,
-        labels: tf.Tensor | None = None,
+        labels: Labels = None,
         training: bool = False,
         spans: tf.Tensor | None = None,
     ) -> tf.Tensor:
@@ -166,7 +166,7 @@ class FlowMatching(GenerativeModel):
         return self.log(weights, loss=losses)
 
     def velocity_errors(
-        self, images: tf.Tensor, noise: Noise, labels: tf.Tensor | None, training: bool = False
+        self, images: tf.Tensor, noise: Noise, labels: Labels, training: bool = False
     ) -> tf.Tensor:
         """|v(x_t, t) − (x₁ − x₀)|², the mean over the entries of an event, `[B]`.
 
@@ -221,7 +221,7 @@ class FlowMatching(GenerativeModel):
         targets: tf.Tensor,
         points: tf.Tensor,
         times: tf.Tensor,
-        labels: tf.Tensor | None,
+        labels: Labels,
         spans: tf.Tensor,
     ) -> tf.Tensor:
         """The targets, with the mean velocity of two steps of half the span for each shortcut.
@@ -264,14 +264,12 @@ class FlowMatching(GenerativeModel):
 
     # --- use ----------------------------------------------------------------------------
 
-    def decode_events(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
+    def decode_events(self, latents: tf.Tensor, labels: Labels = None) -> tf.Tensor:
         """Events x₁, `[B, *event_shape]`, at the ends of the paths that begin at the latents."""
         starts = tf.reshape(latents, [-1, *self.config.image_shape])
         return self._transport(starts, labels, 0.0, 1.0)
 
-    def encode_images(
-        self, images: tf.Tensor, noise: Noise, labels: tf.Tensor | None = None
-    ) -> tf.Tensor:
+    def encode_images(self, images: tf.Tensor, noise: Noise, labels: Labels = None) -> tf.Tensor:
         """x₀ of x₁, `[B, D]`, by as many steps of `solver` as `decode`; the noise dequantizes.
 
         `decode` gives the images back only roughly if the steps are few. A model with shortcuts,
@@ -280,9 +278,7 @@ class FlowMatching(GenerativeModel):
         ends = self.preprocessing.events(images, noise, self.likelihood_dtype)
         return tf.reshape(self._transport(ends, labels, 1.0, 0.0), [-1, self.latent_dim])
 
-    def _transport(
-        self, events: tf.Tensor, labels: tf.Tensor | None, start: float, end: float
-    ) -> tf.Tensor:
+    def _transport(self, events: tf.Tensor, labels: Labels, start: float, end: float) -> tf.Tensor:
         """The solution of dx/dt = v(x, t) at time `end` that is `events` at time `start`."""
         solver, steps, shortcuts = self.config.solver, self.config.steps, self.config.shortcuts
         if shortcuts and end < start:
@@ -296,9 +292,7 @@ class FlowMatching(GenerativeModel):
 
         return solve(derivative, (events,), start, end, steps, solver)[0]
 
-    def guided_velocity(
-        self, events: tf.Tensor, times: tf.Tensor, labels: tf.Tensor | None
-    ) -> tf.Tensor:
+    def guided_velocity(self, events: tf.Tensor, times: tf.Tensor, labels: Labels) -> tf.Tensor:
         """The velocity of sampling: that without labels, plus `guidance` times the difference.
 
         Ho & Salimans 2022, "Classifier-free diffusion guidance". Arguments as for `velocity`.
@@ -311,9 +305,7 @@ class FlowMatching(GenerativeModel):
         labelled, unlabelled = tf.split(both, 2)
         return unlabelled + guidance * (labelled - unlabelled)
 
-    def log_prob_images(
-        self, images: tf.Tensor, noise: Noise, labels: tf.Tensor | None = None
-    ) -> tf.Tensor:
+    def log_prob_images(self, images: tf.Tensor, noise: Noise, labels: Labels = None) -> tf.Tensor:
         """An estimate of the uniform-dequantization bound on log P(x) of bytes, nats, `[B]`.
 
         The bound is E[log p(x + u)] (Theis et al. 2016), here for one u. log p is that of the
@@ -323,9 +315,7 @@ class FlowMatching(GenerativeModel):
         events, log_det = self.preprocessing.events_and_log_det(images, noise, dtype)
         return self.event_log_prob(events, noise, labels) + log_det
 
-    def event_log_prob(
-        self, events: tf.Tensor, noise: Noise, labels: tf.Tensor | None = None
-    ) -> tf.Tensor:
+    def event_log_prob(self, events: tf.Tensor, noise: Noise, labels: Labels = None) -> tf.Tensor:
         """log p(x₁) = log p(x₀) − ∫ div v dt of events, nats, `[B]`; uses the raw weights.
 
         The instantaneous change of variables (Chen et al. 2018, "Neural ordinary differential
@@ -358,7 +348,7 @@ class FlowMatching(GenerativeModel):
         return change - 0.5 * (squares + self.latent_dim * math.log(2 * math.pi))
 
     def _velocity_and_divergence(
-        self, events: tf.Tensor, time: tf.Tensor, labels: tf.Tensor | None, directions: tf.Tensor
+        self, events: tf.Tensor, time: tf.Tensor, labels: Labels, directions: tf.Tensor
     ) -> State:
         """v(x, t) `[B, *event_shape]` and its divergence `[B]`, from directions `[B, N, D]`."""
         count, shape = directions.shape[1], [-1, *self.config.image_shape]

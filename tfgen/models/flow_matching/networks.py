@@ -48,9 +48,8 @@ def build_velocity(config: FlowMatchingConfig, seed: int, dtype: Any) -> keras.M
     inputs = make_input(config.image_shape, dtype)
     context = make_input((context_size(config.num_classes),), dtype)
     build = unet if config.architecture == "unet" else _dense
-    return keras.Model(
-        [inputs, context], build(config, inputs, context, seed, dtype), name="velocity"
-    )
+    velocity = build(config, inputs, context, seed, dtype)
+    return keras.Model([inputs, context], velocity, name="velocity")
 
 
 def _dense(

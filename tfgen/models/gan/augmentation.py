@@ -7,7 +7,7 @@ it cannot learn few real images by heart. The generator's gradient passes throug
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tfgen.system.quiet import LazyModule
@@ -76,11 +76,7 @@ def cutout(events: tf.Tensor, noise: BatchNoise) -> tf.Tensor:
     return events * (1 - rows[:, :, None, None] * columns[:, None, :, None])
 
 
-AUGMENTATIONS: dict[str, Callable[[tf.Tensor, BatchNoise], tf.Tensor]] = {
-    "color": color,
-    "translation": translation,
-    "cutout": cutout,
-}
+AUGMENTATIONS = {"color": color, "translation": translation, "cutout": cutout}
 
 
 def _uniforms(events: tf.Tensor, noise: BatchNoise, stream: int, count: int) -> list[tf.Tensor]:

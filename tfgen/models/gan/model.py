@@ -14,7 +14,7 @@ from tfgen.models.gan.config import GANConfig
 from tfgen.models.gan.losses import LOSSES, gradient_penalty, squared_slope
 from tfgen.models.gan.networks import build_discriminator, build_generator
 from tfgen.models.generative import SAMPLE_DISTANCE, GenerativeModel
-from tfgen.models.preprocessing import Preprocessing, SymmetricPixels
+from tfgen.models.preprocessing import Labels, Preprocessing, SymmetricPixels
 from tfgen.nn import replicas
 from tfgen.nn.average import moving_statistics, trained_weights
 from tfgen.nn.blocks import append_labels, build_network
@@ -41,7 +41,7 @@ class Round(NamedTuple):
 
     real: tf.Tensor
     noise: random.BatchNoise
-    labels: tf.Tensor | None = None
+    labels: Labels = None
     weights: tf.Tensor | None = None
     training: bool = False
 
@@ -149,7 +149,7 @@ class GAN(GenerativeModel):
     # --- the two networks ---------------------------------------------------------------
 
     def generate(
-        self, latents: tf.Tensor, labels: tf.Tensor | None = None, training: bool = False
+        self, latents: tf.Tensor, labels: Labels = None, training: bool = False
     ) -> tf.Tensor:
         """G(z), events `[B, *event_shape]`.
 
@@ -162,7 +162,7 @@ class GAN(GenerativeModel):
         return tf.cast(self.generator(inputs, training=training), self.likelihood_dtype)
 
     def discriminate(
-        self, events: tf.Tensor, labels: tf.Tensor | None = None, training: bool = False
+        self, events: tf.Tensor, labels: Labels = None, training: bool = False
     ) -> tf.Tensor:
         """The discriminator's logits, `[B]`, of what `pack` makes of events and labels.
 
@@ -183,7 +183,7 @@ class GAN(GenerativeModel):
             return outputs[:, 0]
         return outputs[:, 0] + tf.reduce_sum(outputs[:, 1:] * labels, axis=1)
 
-    def score(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
+    def score(self, images: tf.Tensor, labels: Labels = None) -> tf.Tensor:
         """The discriminator's score, `float32[B]`: a probability, or a critic's output.
 
         With `pack` above 1, an image has the score of its pack.
@@ -200,7 +200,7 @@ class GAN(GenerativeModel):
         """Packs a batch `[B, …]` of events or one-hot labels: M = `config.pack` rows in one."""
         return None if batch is None else pack(batch, self.config.pack)
 
-    def _event_scores(self, events: tf.Tensor, labels: tf.Tensor | None) -> tf.Tensor:
+    def _event_scores(self, events: tf.Tensor, labels: Labels) -> tf.Tensor:
         logits = self.discriminate(self.pack(events), self.pack(labels))
         scores = tf.repeat(self._score(logits), self.config.pack)
         return tf.cast(scores[: tf.shape(events)[0]], tf.float32)
@@ -225,10 +225,8 @@ class GAN(GenerativeModel):
         adam = functools.partial(make_adam, beta_1=config.beta_1, beta_2=config.beta_2)
         generator_schedule = schedule and schedule.every(config.critic_steps)
         rate = learning_rate * config.discriminator_rate
-        return {
-            "generator_optimizer": adam(learning_rate, schedule=generator_schedule),
-            "discriminator_optimizer": adam(rate, schedule=schedule),
-        }
+        generator = adam(learning_rate, schedule=generator_schedule)
+        return _by_name(generator, adam(rate, schedule=schedule))
 
     def compile(  # type: ignore[override]
         self,
@@ -268,11 +266,7 @@ class GAN(GenerativeModel):
         config = super().get_compile_config()
         if not config:  # not compiled
             return config
-        return {
-            "generator_optimizer": config.pop("optimizer"),
-            "discriminator_optimizer": self._discriminator_config,
-            **config,
-        }
+        return _by_name(config.pop("optimizer"), self._discriminator_config) | config
 
     def build_optimizers(self) -> None:
         """Creates the slots of both optimizers."""
@@ -284,10 +278,7 @@ class GAN(GenerativeModel):
         """Both optimizers by the names of `compile`; empty before `compile`."""
         if getattr(self, "optimizer", None) is None:
             return {}
-        return {
-            "generator_optimizer": self.optimizer,
-            "discriminator_optimizer": self.discriminator_optimizer,
-        }
+        return _by_name(self.optimizer, self.discriminator_optimizer)
 
     def after_fit(self) -> None:
         """Ends training of the discriminator, as Keras ends that of the generator."""
@@ -313,16 +304,14 @@ class GAN(GenerativeModel):
         game = self._round(data, self.next_test_noise(), training=False)
         return self._log_values(game, **self.game_values(game, self._draw(game)))
 
-    def game_values(
-        self, game: Round, fake: tf.Tensor, slope_times: int = 1
-    ) -> dict[str, tf.Tensor]:
+    def game_values(self, game: Round, fake: tf.Tensor, penalty: int = 1) -> dict[str, tf.Tensor]:
         """Both losses and both scores, `[B]` each; with packs, of packs.
 
         Args:
             game: real events, their labels and weights. The weights multiply the term of real
                 events in the discriminator's loss, nothing else.
             fake: generated events, `[B, *event_shape]`.
-            slope_times: factor of R₁ and R₂.
+            penalty: factor of the penalties R₁ and R₂.
 
         The discriminator gets real and generated events in two passes. Batch normalization needs
         separate moments for them, and the pass over real events need not wait for the generator.
@@ -342,10 +331,10 @@ class GAN(GenerativeModel):
         slopes = [
             0.5 * weight * squared_slope(critic, events)
             for weight, events in ((config.r1, real), (config.r2, fake))
-            if weight and slope_times
+            if weight and penalty
         ]
         if slopes:
-            loss += slope_times * tf.add_n(slopes)
+            loss += penalty * tf.add_n(slopes)
         return {
             "generator_loss": self._generator_loss(fake_logits, real_logits),
             "discriminator_loss": loss,
@@ -377,11 +366,8 @@ class GAN(GenerativeModel):
         every = self.config.critic_steps
         if every == 1:
             return self._move_generator(game)
-        return replicas.cond(
-            (self.step.value + 1) % every == 0,
-            lambda: self._move_generator(game),
-            lambda: self._draw(game),
-        )
+        is_due = (self.step.value + 1) % every == 0
+        return replicas.cond(is_due, lambda: self._move_generator(game), lambda: self._draw(game))
 
     def _move_generator(self, game: Round) -> tf.Tensor:
         """One step of the generator; returns the events that it drew before the step."""
@@ -409,9 +395,9 @@ class GAN(GenerativeModel):
         al. 2020, "Analyzing and improving the image quality of StyleGAN", "lazy regularization").
         """
 
-        def move(slope_times: int) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        def move(penalty: int) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
             with tf.GradientTape() as tape:
-                values = self.game_values(game, fake, slope_times)
+                values = self.game_values(game, fake, penalty)
                 losses = values["discriminator_loss"]
                 loss = self.reduce_loss(losses, network=self.discriminator)
             variables = self.discriminator.trainable_variables
@@ -438,17 +424,17 @@ class GAN(GenerativeModel):
 
     # --- use ----------------------------------------------------------------------------
 
-    def decode_events(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
+    def decode_events(self, latents: tf.Tensor, labels: Labels = None) -> tf.Tensor:
         """G(z), `[B, *event_shape]`."""
         return self.generate(latents, labels)
 
     def call(
-        self, images: tf.Tensor, labels: tf.Tensor | None = None, training: bool | None = None
+        self, images: tf.Tensor, labels: Labels = None, training: bool | None = None
     ) -> tf.Tensor:
         """The discriminator's scores; see `score`."""
         return self.score(images, labels)
 
-    def pictures(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> dict[str, "Figure"]:
+    def pictures(self, images: tf.Tensor, labels: Labels = None) -> dict[str, "Figure"]:
         """The pictures of every family, and a histogram of the discriminator's scores."""
         one_hot = self.one_hot(labels, images)
         latents = tf.cast(self.latents(random.image_seeds(0, len(images))), self.likelihood_dtype)
@@ -461,6 +447,11 @@ class GAN(GenerativeModel):
         title = "scores of held-out and of generated images"
         histograms = figures.histograms(scores, f"discriminator's score{unit}", title, "gan")
         return {**super().pictures(images, labels), "scores": histograms}
+
+
+def _by_name(generator: Any, discriminator: Any) -> dict[str, Any]:
+    """What belongs to each of the two optimizers, by the names of `compile`."""
+    return {"generator_optimizer": generator, "discriminator_optimizer": discriminator}
 
 
 def pack(batch: tf.Tensor, count: int) -> tf.Tensor:

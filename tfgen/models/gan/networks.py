@@ -71,12 +71,9 @@ def build_discriminator(
     flat = (config.pack * math.prod(config.image_shape) + config.appended_classes,)
     inputs = flat if config.appended_classes else config.judged_shape
     outputs, hidden = (1 + config.projected_classes,), config.discriminator_hidden
-    options = _dense_options(2 * seed + 1, dtype) | {
-        "spectral_norm": config.spectral_norm,
-        "dropout": config.dropout,
-        "output_bias": output_bias,
-        "batch_norm": config.discriminator_batch_norm,
-    }
+    options = _dense_options(2 * seed + 1, dtype)
+    options |= {"spectral_norm": config.spectral_norm, "dropout": config.dropout}
+    options |= {"output_bias": output_bias, "batch_norm": config.discriminator_batch_norm}
     return dense_network(inputs, hidden, outputs, name="discriminator", **options)
 
 

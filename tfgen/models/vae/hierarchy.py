@@ -72,9 +72,8 @@ class TopLevel(keras.layers.Layer):
         self.size, self.output_maps = size, tuple(output_shape)
         first, second, dtype = seed_of_layer(seed, 0), seed_of_layer(seed, 1), self.dtype_policy
         self.moments = make_layer(keras.layers.Dense, 2 * size, seed=first, dtype=dtype, zero=True)
-        self.expand = make_layer(
-            keras.layers.Dense, math.prod(output_shape), seed=second, dtype=dtype
-        )
+        units = math.prod(output_shape)
+        self.expand = make_layer(keras.layers.Dense, units, seed=second, dtype=dtype)
 
     def build(self, input_shape: Any) -> None:
         """Creates the weights, for labels `[N, K]`."""

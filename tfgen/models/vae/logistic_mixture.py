@@ -84,9 +84,8 @@ class LogisticMixture:
             values: of the channels before it, `[..., H, W, 1]` or `[..., H, W, K]`.
         """
         first = channel * (channel - 1) // 2 * self.mixtures
-        parts = tf.split(
-            self.coefficients[..., first : first + channel * self.mixtures], channel, axis=-1
-        )
+        coefficients = self.coefficients[..., first : first + channel * self.mixtures]
+        parts = tf.split(coefficients, channel, axis=-1)
         return tf.add_n([part * values[index] for index, part in enumerate(parts)])
 
     def _log_bins(self, values: tf.Tensor, locations: tf.Tensor) -> tf.Tensor:
@@ -122,12 +121,10 @@ class LogisticMixture:
         centers = tf.split(self.means, self.channels, axis=-1)
         log_scales = tf.split(self.log_scales, self.channels, axis=-1)
         means: list[tf.Tensor] = []
-        for index, (locations, log_scale) in enumerate(zip(centers, log_scales, strict=True)):
+        for index, (center, log_scale) in enumerate(zip(centers, log_scales, strict=True)):
             if index:
-                locations += self._shift(index, means)
+                center += self._shift(index, means)
             scales = tf.exp(log_scale)
-            upper, lower = (
-                scales * tf.nn.softplus((end - locations) / scales) for end in (1.0, -1.0)
-            )
+            upper, lower = (scales * tf.nn.softplus((end - center) / scales) for end in (1.0, -1.0))
             means.append(1 - (upper - lower))
         return tf.stack([tf.reduce_sum(weights * mean, axis=-1) for mean in means], axis=-1)

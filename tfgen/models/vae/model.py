@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfgen.errors import UsageError
 from tfgen.models.base import Curve, Signatures
 from tfgen.models.generative import BYTES, Density, GenerativeModel
-from tfgen.models.preprocessing import Noise, Preprocessing
+from tfgen.models.preprocessing import Labels, Noise, Preprocessing
 from tfgen.models.vae import likelihoods
 from tfgen.models.vae.bounds import POSTERIOR, Distribution, Draws, NormalPosterior, Terms, tfd
 from tfgen.models.vae.config import VAEConfig
@@ -135,7 +135,7 @@ class VAE(GenerativeModel):
     # --- q(z|x), p(z), p(x|z) and the bounds on log p(x) ----------------------------------
 
     def posterior(
-        self, events: tf.Tensor, labels: tf.Tensor | None = None, training: bool = False
+        self, events: tf.Tensor, labels: Labels = None, training: bool = False
     ) -> Distribution:
         """q(z|x): batch shape `[B]`, event shape `[D]`.
 
@@ -161,7 +161,7 @@ class VAE(GenerativeModel):
         return tfd.MultivariateNormalDiag(zeros, tf.ones_like(zeros))
 
     def likelihood(
-        self, latents: tf.Tensor, labels: tf.Tensor | None = None, training: bool = False
+        self, latents: tf.Tensor, labels: Labels = None, training: bool = False
     ) -> Distribution:
         """p(x|z): batch shape `[..., B]`, event shape `event_shape`.
 
@@ -172,9 +172,7 @@ class VAE(GenerativeModel):
         """
         return self._likelihood_of(self._outputs(latents, labels, training), latents)
 
-    def _outputs(
-        self, latents: tf.Tensor, labels: tf.Tensor | None, training: bool = False
-    ) -> tf.Tensor:
+    def _outputs(self, latents: tf.Tensor, labels: Labels, training: bool = False) -> tf.Tensor:
         """The decoder's outputs, `[N, *outputs_shape]`, of N latents `[..., B, D]`."""
         if labels is not None:
             shape = tf.concat([tf.shape(latents)[:-1], tf.shape(labels)[-1:]], axis=0)
@@ -193,7 +191,7 @@ class VAE(GenerativeModel):
         self,
         events: tf.Tensor,
         noise: Noise,
-        labels: tf.Tensor | None = None,
+        labels: Labels = None,
         samples: int | tf.Tensor = 1,
         training: bool = False,
     ) -> Terms:
@@ -249,7 +247,7 @@ class VAE(GenerativeModel):
         return self._log_terms(terms, data, images, labels, weights)
 
     def image_terms(
-        self, images: tf.Tensor, noise: Noise, labels: tf.Tensor | None, training: bool = False
+        self, images: tf.Tensor, noise: Noise, labels: Labels, training: bool = False
     ) -> Terms:
         """The terms of the bound that training maximizes, of images.
 
@@ -316,9 +314,7 @@ class VAE(GenerativeModel):
             labels: `int[B]`, for a conditional model.
         """
 
-        def moments(
-            images: tf.Tensor, one_hot: tf.Tensor | None = None
-        ) -> tuple[tf.Tensor, tf.Tensor]:
+        def moments(images: tf.Tensor, one_hot: Labels = None) -> tuple[tf.Tensor, tf.Tensor]:
             events = self.preprocessing.likely_events(images, self.likelihood_dtype)
             posterior = self.posterior(events, one_hot)
             return tf.cast(posterior.mean(), tf.float32), tf.cast(posterior.stddev(), tf.float32)
@@ -326,19 +322,17 @@ class VAE(GenerativeModel):
         images = tf.convert_to_tensor(images)
         return self.apply_averaged(moments, images, self.one_hot(labels, images))
 
-    def encode_images(
-        self, images: tf.Tensor, noise: Noise, labels: tf.Tensor | None = None
-    ) -> tf.Tensor:
+    def encode_images(self, images: tf.Tensor, noise: Noise, labels: Labels = None) -> tf.Tensor:
         """The mean of q(z|x), as in `posterior_moments`; draws no noise."""
         events = self.preprocessing.likely_events(images, self.likelihood_dtype)
         return self.posterior(events, labels).mean()
 
-    def decode_events(self, latents: tf.Tensor, labels: tf.Tensor | None = None) -> tf.Tensor:
+    def decode_events(self, latents: tf.Tensor, labels: Labels = None) -> tf.Tensor:
         """The mean of p(x|z), `[B, *event_shape]`."""
         return self.likelihood(latents, labels).mean()
 
     def call(
-        self, images: tf.Tensor, labels: tf.Tensor | None = None, training: bool | None = None
+        self, images: tf.Tensor, labels: Labels = None, training: bool | None = None
     ) -> tf.Tensor:
         """Reconstructions `float32[B, H, W, C]`, decoded from the posterior's mean."""
         return self.decode(self.encode(images, labels=labels), labels)
@@ -354,7 +348,7 @@ class VAE(GenerativeModel):
         signatures = super().signatures()
         images, _, *label = signatures["encode"][1]
 
-        def encode(images: tf.Tensor, label: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+        def encode(images: tf.Tensor, label: Labels = None) -> dict[str, tf.Tensor]:
             moments = self.posterior_moments(images, labels=label)
             return dict(zip(("latents", "stddev"), moments, strict=True))
 

@@ -161,10 +161,8 @@ def convolutional_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Seq
     """
     new = _Layers(config, seed, dtype)
     layers = [make_input((config.latent_dim + config.num_classes,), dtype)]
-    layers += [
-        *new.dense(config.hidden[::-1]),
-        new.make(keras.layers.Dense, math.prod(new.smallest)),
-    ]
+    layers += new.dense(config.hidden[::-1])
+    layers.append(new.make(keras.layers.Dense, math.prod(new.smallest)))
     layers.append(keras.layers.Reshape(new.smallest, dtype=dtype))
     for times in reversed(range(len(new.widths))):
         layers += [*new.residual(config.blocks), *new.larger(times)]
