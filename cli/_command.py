@@ -1,6 +1,7 @@
 """What all console scripts share: exit status, one-line errors, advice on what to do next."""
 
 import errno
+import inspect
 import os
 import re
 import signal
@@ -25,7 +26,7 @@ _Options = TypeVar("_Options")
 
 
 def command(
-    prog: str, config: type[_Options], description: str, **parsing: Any
+    prog: str, config: type[_Options], description: str = "", **parsing: Any
 ) -> Callable[[Callable[[_Options], None]], Callable[..., int]]:
     """Make the `main` of a console script from a function that takes its options.
 
@@ -34,19 +35,19 @@ def command(
     Args:
         prog: the console script's name.
         config: the dataclass of its arguments and flags.
-        description: text above the flags.
+        description: text above the flags (default: the docstring of the function).
         parsing: further arguments of `Parser`.
     """
 
-    def read(argv: list[str]) -> _Options:
-        parser = Parser(prog, description, **parsing)
-        add_flags(parser, config)
-        if issubclass(config, SamplingOptions):
-            add_sampling_flags(parser)
-        options: _Options = read_flags(parser.parse(argv), config)
-        return options
-
     def decorate(work: Callable[[_Options], None]) -> Callable[..., int]:
+        def read(argv: list[str]) -> _Options:
+            parser = Parser(prog, description or inspect.getdoc(work) or "", **parsing)
+            add_flags(parser, config)
+            if issubclass(config, SamplingOptions):
+                add_sampling_flags(parser)
+            options: _Options = read_flags(parser.parse(argv), config)
+            return options
+
         def work_until_signal(options: _Options) -> None:
             with interruptible():
                 work(options)

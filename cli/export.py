@@ -76,14 +76,13 @@ class ExportOptions(SamplingOptions):
             raise UsageError(f"--format {self.format} takes one RUN, not {len(self.runs)}")
 
 
-@_command.command(
-    "tfgen-export",
-    ExportOptions,
-    "Publish a run or a .keras file as the next version of its name, or write a published version "
-    "or a decoder to one file, several versions to a web page, or one to a folder for a model hub.",
-)
+@_command.command("tfgen-export", ExportOptions)
 def main(options: ExportOptions) -> None:
-    """Publish a version, print what would be published, or write a file or a folder."""
+    """Publish a run or a .keras file as the next version of its name.
+
+    With another --format, write a published version or a decoder to one file, several versions to a
+    web page, or one to a folder for a model hub.
+    """
     if options.format in ("archive", "page", "hub"):
         (pack if options.format == "archive" else write_folder)(options)
         return

@@ -24,12 +24,9 @@ class ReconstructOptions(ImageOptions):
     out: Path | None = option(None, ".png or .npz file (default: NAME-reconstructions.png)")
 
 
-ABOUT = "Encode images with a model and decode them again, with a posterior q(z|x) from its mean."
-
-
-@command("tfgen-reconstruct", ReconstructOptions, ABOUT)
+@command("tfgen-reconstruct", ReconstructOptions)
 def main(options: ReconstructOptions) -> None:
-    """Write images and their reconstructions, and print how far they are apart."""
+    """Encode images with a model and decode them again, with a posterior q(z|x) from its mean."""
     own = evaluate_images(options, "encode", options.out, (".png", ".npz"))
     arrays, title = reconstruct(own), own.sampler.title
     out = options.out or Path(f"{own.sampler.name}-reconstructions.png")

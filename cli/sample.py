@@ -120,12 +120,9 @@ def is_folder(out: str) -> bool:
     return out.endswith(("/", os.sep)) or Path(out).is_dir()
 
 
-ABOUT = "Sample images from a published model (the shipped one if there is no other) or from a run."
-
-
-@command("tfgen-sample", SampleOptions, ABOUT)
+@command("tfgen-sample", SampleOptions)
 def main(options: SampleOptions) -> None:
-    """Write images, or list the published versions."""
+    """Sample images from a published model (the shipped one if there is no other) or from a run."""
     if options.list:
         print(list_versions(options))
         return

@@ -71,14 +71,13 @@ class ScoreOptions(ImageOptions, DataSetOptions):
             raise UsageError("--false-alarms and --test-images 0 exclude each other")
 
 
-@command(
-    "tfgen-score",
-    ScoreOptions,
-    "Compute the log-likelihood of images under a model, in nats and in bits/dim, the most unusual "
-    "image first, and compare it with that of test images or of other images.",
-)
+@command("tfgen-score", ScoreOptions)
 def main(options: ScoreOptions) -> None:
-    """Print the scores of the images, and write them and pictures where that is asked for."""
+    """Compute the log-likelihood of images under a model, in nats and in bits/dim.
+
+    The most unusual image comes first. The values are compared with those of test images or of
+    other images.
+    """
     from tfgen.data.pictures import find_files
 
     reference_files = [] if options.against is None else find_files([options.against])

@@ -74,14 +74,12 @@ class ServeOptions(Config):
         return self.workers or os.cpu_count() or 1
 
 
-@command(
-    "tfgen-serve",
-    ServeOptions,
-    "Serve published models over TensorFlow Serving's REST interface on this machine, with a web "
-    "page to explore them.",
-)
+@command("tfgen-serve", ServeOptions)
 def main(options: ServeOptions) -> None:
-    """Say what is served and where, and answer requests until a signal ends it."""
+    """Serve published models over TensorFlow Serving's REST interface on this machine.
+
+    A web page of the server explores them.
+    """
     versions.read_folder(options.saved_models)
     with listen(options.host, options.port) as listener:
         models = served(options)
