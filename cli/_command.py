@@ -87,10 +87,9 @@ def run_command(
         # Not only when Python ends: that would print a traceback about a full disk.
         print(end="", flush=True)
         return status
-    except InterruptedRunError as error:
-        return _report(prog, str(error), error.exit_status, "")
     except TfgenError as error:
-        return _report(prog, str(error), error.exit_status)
+        kind = "" if isinstance(error, InterruptedRunError) else "error: "
+        return _report(prog, str(error), error.exit_status, kind)
     except KeyboardInterrupt as error:
         signum = getattr(error, "signum", signal.SIGINT)
         text = "terminated" if signum == signal.SIGTERM else "interrupted"
@@ -169,9 +168,8 @@ def describe_skipped(skipped: Sequence[tuple[Any, str]], rest: str = "") -> list
         return []
     lines = [f"{count_noun(len(skipped), 'file')} skipped:"]
     lines += [f"  {printable(path)} {reason}" for path, reason in skipped[:_MAX_SKIPPED]]
-    return lines + [f"  … and {len(skipped) - _MAX_SKIPPED} more{rest}"] * (
-        len(skipped) > _MAX_SKIPPED
-    )
+    more = len(skipped) - _MAX_SKIPPED
+    return [*lines, f"  … and {more} more{rest}"] if more > 0 else lines
 
 
 def suggest_next(family: str, version: Path) -> str:

@@ -7,7 +7,6 @@ import io
 import math
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ _STEPS = {"latents": "drawing latents", "decode": "drawing images"}
 _STEPS |= {"encode": "encoding images", "log_prob": "computing log p(x)"}
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class ModelOptions(SamplingOptions):
     """The flags that choose the version of a name, or the weights of a run."""
 
@@ -61,7 +60,7 @@ class ModelOptions(SamplingOptions):
         check_choice(self.weights)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class SamplerOptions(ModelOptions):
     """The arguments that choose a sampler, where it is, and how it computes."""
 

@@ -231,11 +231,10 @@ def convert(options: ExportOptions, suffix: str, call: str) -> None:
 
     sampler, _ = open_model(path, options)
     with status(f"converting to {options.format}"):
-        decoder = formats.convert(sampler, options.format)
-    write_bytes(out, decoder.content)
-    size = format_bytes(len(decoder.content))
-    print(f"wrote {out}, {size}: {describe_signature(decoder.signature)}")
-    arguments = ", ".join(f"{name}={name}" for name in decoder.signature["inputs"])
+        content, signature = formats.convert(sampler, options.format)
+    write_bytes(out, content)
+    print(f"wrote {out}, {format_bytes(len(content))}: {describe_signature(signature)}")
+    arguments = ", ".join(f"{name}={name}" for name in signature["inputs"])
     print(f"run it with: {call.format(path=out, arguments=arguments)}")
 
 

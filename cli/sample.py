@@ -4,7 +4,6 @@ import contextlib
 import functools
 import itertools
 import math
-import os
 import signal
 import sys
 import time
@@ -116,8 +115,8 @@ class SampleOptions(_samplers.SamplerOptions, RayOptions):
 
 
 def is_folder(out: str) -> bool:
-    """Whether `--out` is a folder: its name ends with a separator, or there is such a folder."""
-    return out.endswith(("/", os.sep)) or Path(out).is_dir()
+    """Whether `--out` is a folder: its name ends with a slash, or there is such a folder."""
+    return out.endswith("/") or Path(out).is_dir()
 
 
 @command("tfgen-sample", SampleOptions)
@@ -259,7 +258,11 @@ def draw(sampler: SignatureSampler, options: SampleOptions) -> Arrays:
     arrays: Arrays = {}
     classes: Any = None
     if options.manifold:
-        latents = _manifold(sampler, options)
+        if sampler.latent_dim != 2:
+            raise UsageError(f"--manifold needs 2 latents; {sampler.name} has {sampler.latent_dim}")
+        if sampler.num_classes and options.label is None:
+            raise UsageError(f"--manifold of {sampler.name}, which is conditional, needs a --label")
+        latents = figures.manifold_latents(options.manifold)
     elif options.between:
         from tfgen.data.pictures import find_files
 
@@ -299,15 +302,6 @@ def _check_memory(sampler: SignatureSampler, options: SampleOptions) -> None:
     if needed > limit:
         text = f"{count} images of {size_text(shape)} need {format_bytes(needed)} of memory"
         raise UsageError(f"{text}; this machine has {format_bytes(limit)}: ask for fewer images")
-
-
-def _manifold(sampler: SignatureSampler, options: SampleOptions) -> np.ndarray:
-    assert options.manifold is not None
-    if sampler.latent_dim != 2:
-        raise UsageError(f"--manifold needs 2 latents; {sampler.name} has {sampler.latent_dim}")
-    if sampler.num_classes and options.label is None:
-        raise UsageError(f"--manifold of {sampler.name}, which is conditional, needs a --label")
-    return figures.manifold_latents(options.manifold)
 
 
 def _interpolations(ends: np.ndarray, options: SampleOptions) -> np.ndarray:
@@ -364,8 +358,7 @@ def write_folder(path: Path, arrays: Arrays) -> None:
     images = arrays["images"]
     columns: dict[str, Any] = {"file": [f"{index:06}.png" for index in range(len(images))]}
     columns |= {name[:-1]: arrays[name] for name in ("seeds", "labels") if name in arrays}
-    parent = path.absolute().parent
-    with fresh_folder(parent, path.name) as folder:
+    with fresh_folder(path.absolute().parent, path.name) as folder:
         with _samplers.show_progress(list(batches(len(images))), "writing the files") as parts:
             for part in parts:
                 for name, image in zip(columns["file"][part], images[part], strict=True):

@@ -194,8 +194,7 @@ def create_app(models: Models, settings: Settings, data_dir: Path | None = None)
     if origins := list(settings.origins):
         cors = Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"])
         middleware.append(cors)
-    kinds = (HTTPException, ClientDisconnect, Exception)
-    handlers = dict.fromkeys(kinds, answer_error)
+    handlers = dict.fromkeys((HTTPException, ClientDisconnect, Exception), answer_error)
     return Starlette(
         routes=routes, middleware=middleware, exception_handlers=handlers, lifespan=server.lifespan
     )

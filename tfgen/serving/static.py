@@ -122,7 +122,7 @@ def convert(listed: Listed, sampler: "Sampler", folder: Path) -> Listed:
                 continue
             try:
                 with status(f"converting {name} of {sampler.title}"):
-                    content = formats.convert(sampler, "onnx", name).content
+                    content = formats.convert(sampler, "onnx", name)[0]
             except WorkError:
                 if name == formats.DECODE:
                     raise
