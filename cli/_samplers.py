@@ -48,8 +48,7 @@ class ModelOptions(SamplingOptions):
     saved_models: Path = option(SAVED_MODELS, "folder of published models")
     version: int | None = option(
         None,
-        "version to use (default: the newest); as the only argument, --version shows the version "
-        "of tfgen",
+        "version to use (default: the newest); alone, --version shows the version of tfgen",
         minimum=1,
         maximum=2**63 - 1,
     )

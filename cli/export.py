@@ -97,13 +97,16 @@ def main(options: ExportOptions) -> None:
     from tfgen.publishing import export
 
     model, weights = open_model(path, options)
+    # What `export.publish` gets beside the configuration, for the manifest.
+    about: dict[str, Any] = {}
     if weights is None:
-        run, evaluation = registry.describe_model(model), None
+        run = registry.describe_model(model)
         default = registry.default_name(run["family"], registry.DEFAULT_DATASET, model.config)
     else:
         run = RunFolder(path).read_record() | {"model": model.config.to_json()}
         default = run_name(saved_config(path))
         evaluation = RunFolder(path).read_evaluation(export.weights_sha256(model))
+        about = {"weights": weights.name, "origin": weights.origin, "evaluation": evaluation}
     name = default if options.name is None else options.name
     if options.dry_run:
         plain = in_float32(model)
@@ -116,15 +119,7 @@ def main(options: ExportOptions) -> None:
             print(f"  {signature:<10}{describe_signature(tensors)}")
         return
     with status("publishing"):
-        version = export.publish(
-            model,
-            options.to,
-            name,
-            run=run,
-            weights="last" if weights is None else weights.name,
-            origin=None if weights is None else weights.origin,
-            evaluation=evaluation,
-        )
+        version = export.publish(model, options.to, name, run=run, **about)
     source = "" if weights is None else f" from {weights}"
     print(f"published {version}{source}; {_command.suggest_next(run['family'], version)}")
     if not (version / export.WARMUP).exists():

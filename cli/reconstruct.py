@@ -60,8 +60,7 @@ def reconstruct(own: OwnImages) -> Arrays:
 
 def describe_error(arrays: Arrays) -> str:
     """How far the reconstructions are from the images, in grey levels."""
-    levels = np.round(255 * arrays["reconstructions"])
-    error = np.abs(levels - arrays["images"])
+    error = np.abs(np.round(255 * arrays["reconstructions"]) - arrays["images"])
     root = math.sqrt(np.mean(np.square(error, dtype=np.float64)))
     return f"error of a pixel, in grey levels of 0…255: at most {error.max():.0f}, RMS {root:.2f}"
 

@@ -25,6 +25,7 @@ from tfgen.settings.fields import option
 from tfgen.system.atomic import fresh_folder, write_arrays, write_bytes
 from tfgen.system.machine import memory_bytes
 from tfgen.system.quiet import import_quietly, interruptible
+from tfgen.system.ray_cluster import check_installed, connected
 from tfgen.system.status import note, status
 from tfgen.system.terminal import count_noun, format_bytes, format_rate, progress
 
@@ -140,8 +141,7 @@ def main(options: SampleOptions) -> None:
 
 def print_training(sampler: SignatureSampler) -> None:
     """Print how the model was trained, if that is known; behind a server it is not."""
-    manifest = getattr(sampler, "manifest", {"run": sampler.training})
-    if training := listing.training_text(manifest):
+    if training := listing.training_text(getattr(sampler, "manifest", {"run": sampler.training})):
         print(f"{sampler.title}: {training}")
 
 
@@ -174,8 +174,6 @@ def sample_shards(options: SampleOptions, shard_size: int) -> None:
         InterruptedRunError: a signal ended the work; the message says how much is done.
     """
     if options.ray is not None:
-        from tfgen.system.ray_cluster import check_installed
-
         check_installed()
     if options.out:
         check_destination(options.out, is_for_shards=True)
@@ -231,8 +229,6 @@ def complete(job: SamplingJob, sampler: SignatureSampler, options: SampleOptions
 
 def write_on_cluster(job: SamplingJob, sampler: SignatureSampler, options: SampleOptions) -> None:
     """Write the missing shards with the workers of a Ray cluster, which open the sampler."""
-    from tfgen.system.ray_cluster import connected
-
     opening = functools.partial(_samplers.open_sampler, _samplers.pinned(options, sampler))
     with connected(options.ray_address, options.ray or 0) as cluster, _bar(job) as advance:
         sampling_job.write_missing(cluster, job, opening, advance)
@@ -362,8 +358,7 @@ def write_folder(path: Path, arrays: Arrays) -> None:
         with _samplers.show_progress(list(batches(len(images))), "writing the files") as parts:
             for part in parts:
                 for name, image in zip(columns["file"][part], images[part], strict=True):
-                    png = figures.png_bytes(byte_pixels(image), least_side=0)
-                    (folder / name).write_bytes(png)
+                    (folder / name).write_bytes(figures.png_bytes(byte_pixels(image), least_side=0))
         (folder / SAMPLES_TABLE).write_bytes(_samplers.csv_bytes(columns))
         folder.chmod(0o755)  # a temporary folder is private
         folder.rename(path)

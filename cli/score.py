@@ -230,9 +230,8 @@ def write_nearest(own: OwnImages, arrays: Arrays, order: np.ndarray, dataset: "D
     with status("looking for the nearest training images"):
         train = dataset.training_split(train_on).images
         neighbours = nearest(images, train)
-    indices = neighbours.indices
-    arrays |= {"nearest": indices, "distance": neighbours.distances / 255}
-    pairs = (images[order] / 255, train[indices[order]] / 255)
+    arrays |= {"nearest": neighbours.indices, "distance": neighbours.distances / 255}
+    pairs = (images[order] / 255, train[arrays["nearest"][order]] / 255)
     write_pairs(path, *pairs, "images, and below each the nearest training image", "nearest")
     return f"distance: Euclidean, to the nearest training image of {dataset.name}, in {path}"
 

@@ -101,8 +101,8 @@ class Server:
             answer = await self.pool.answer(request, prepare, compute)
         else:  # it computes nothing
             answer = await run_in_threadpool(getattr(self.models, api), name, number)
-        status = 499 if answer is None else 200  # 499: nobody waits for it any more
-        return Response(answer, status, media_type="application/json")
+        # 499: nobody waits for it any more.
+        return Response(answer, 499 if answer is None else 200, media_type="application/json")
 
     async def _body(self, request: Request) -> bytes:
         """The body of a request, which is read to its end also if it is too large.
