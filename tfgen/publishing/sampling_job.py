@@ -29,8 +29,6 @@ REQUEST = ".request.json"
 _RETRIES = 3
 # The sampler of each request in this process, a worker of a cluster, which writes several shards.
 _opened: dict[ShardRequest, SignatureSampler] = {}
-# Channels of the images that a PNG file can hold.
-_PNG_CHANNELS = (1, 2, 3, 4)
 
 
 def shard_request(
@@ -49,7 +47,8 @@ def shard_request(
     """
     request_labels(0, sampler.num_classes, label)
     shape = tuple(side or 0 for side in sampler.signature("decode").outputs["images"].shape[1:])
-    if pixels == "png" and (len(shape) != 3 or shape[2] not in _PNG_CHANNELS):
+    # A PNG file holds images of one to four channels.
+    if pixels == "png" and (len(shape) != 3 or not 1 <= shape[2] <= 4):
         raise UsageError(f"images of {size_text(shape)} cannot be stored as PNG; pass --pixels raw")
     options, data = (mapping(sampler.training, name) for name in ("options", "data"))
     names = data.get("class_names")
