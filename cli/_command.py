@@ -1,6 +1,7 @@
 """What all console scripts share: exit status, one-line errors, advice on what to do next."""
 
 import errno
+import inspect
 import os
 import re
 import signal
@@ -25,7 +26,7 @@ _Options = TypeVar("_Options")
 
 
 def command(
-    prog: str, config: type[_Options], description: str, **parsing: Any
+    prog: str, config: type[_Options], description: str = "", **parsing: Any
 ) -> Callable[[Callable[[_Options], None]], Callable[..., int]]:
     """Make the `main` of a console script from a function that takes its options.
 
@@ -34,19 +35,19 @@ def command(
     Args:
         prog: the console script's name.
         config: the dataclass of its arguments and flags.
-        description: text above the flags.
+        description: text above the flags (default: the docstring of the function).
         parsing: further arguments of `Parser`.
     """
 
-    def read(argv: list[str]) -> _Options:
-        parser = Parser(prog, description, **parsing)
-        add_flags(parser, config)
-        if issubclass(config, SamplingOptions):
-            add_sampling_flags(parser)
-        options: _Options = read_flags(parser.parse(argv), config)
-        return options
-
     def decorate(work: Callable[[_Options], None]) -> Callable[..., int]:
+        def read(argv: list[str]) -> _Options:
+            parser = Parser(prog, description or inspect.getdoc(work) or "", **parsing)
+            add_flags(parser, config)
+            if issubclass(config, SamplingOptions):
+                add_sampling_flags(parser)
+            options: _Options = read_flags(parser.parse(argv), config)
+            return options
+
         def work_until_signal(options: _Options) -> None:
             with interruptible():
                 work(options)
@@ -86,10 +87,9 @@ def run_command(
         # Not only when Python ends: that would print a traceback about a full disk.
         print(end="", flush=True)
         return status
-    except InterruptedRunError as error:
-        return _report(prog, str(error), error.exit_status, "")
     except TfgenError as error:
-        return _report(prog, str(error), error.exit_status)
+        kind = "" if isinstance(error, InterruptedRunError) else "error: "
+        return _report(prog, str(error), error.exit_status, kind)
     except KeyboardInterrupt as error:
         signum = getattr(error, "signum", signal.SIGINT)
         text = "terminated" if signum == signal.SIGTERM else "interrupted"
@@ -168,9 +168,8 @@ def describe_skipped(skipped: Sequence[tuple[Any, str]], rest: str = "") -> list
         return []
     lines = [f"{count_noun(len(skipped), 'file')} skipped:"]
     lines += [f"  {printable(path)} {reason}" for path, reason in skipped[:_MAX_SKIPPED]]
-    return lines + [f"  … and {len(skipped) - _MAX_SKIPPED} more{rest}"] * (
-        len(skipped) > _MAX_SKIPPED
-    )
+    more = len(skipped) - _MAX_SKIPPED
+    return [*lines, f"  … and {more} more{rest}"] if more > 0 else lines
 
 
 def suggest_next(family: str, version: Path) -> str:

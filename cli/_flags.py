@@ -11,7 +11,6 @@ import itertools
 import shutil
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -203,7 +202,7 @@ def add_flags(
             _add_flag(parser, fields[name], settings.field_types(config)[name], default)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class SamplingOptions(settings.Config):
     """Base of the arguments of a command that takes the options of sampling of any family.
 
@@ -214,7 +213,7 @@ class SamplingOptions(settings.Config):
     sampling: dict = dataclasses.field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class RayOptions(settings.Config):
     """The flags of a command that can work on a Ray cluster."""
 
@@ -285,7 +284,8 @@ def _add_flag(
         arguments |= {"dest": dest, "required": is_required}
         if default is not None and not is_required:
             off = "; turn off with none" if choices and is_sequence and default else ""
-            text += f" (default: {_format_default(default)}{off})"
+            words = default if isinstance(default, tuple) else [default]
+            text += f" (default: {' '.join(map(str, words)) or 'none'}{off})"
     elif not is_required:
         arguments["nargs"] = "?"
     name = flag if is_flag else field.name
@@ -307,10 +307,6 @@ def _entries(convert: Callable[[str], Any], is_split: bool) -> Callable[[str], t
         return () if is_split and words == ["none"] else tuple(map(convert, words))
 
     return entries
-
-
-def _format_default(default: Any) -> str:
-    return " ".join(map(str, default)) or "none" if isinstance(default, tuple) else str(default)
 
 
 def read_path(text: str) -> Path:

@@ -102,13 +102,11 @@ def evaluate_files(
     fitting = Fitting((height, width), options.fit, options.background, channels)
     with progress(Console(stderr=True), "reading images", len(files)) as advance:
         collection = read_images(files, fitting, advance)
-    labels: int | np.ndarray | None = None
+    labels: int | np.ndarray | None = collection.labels if sampler.num_classes else None
     if options.label is not None:
         labels = read_label(options.label, sampler)
-    elif sampler.num_classes:
-        labels = collection.labels
-        if labels is None:
-            raise UsageError(f"{sampler.title} is conditional; pass --label, or labelled NPZ files")
+    elif sampler.num_classes and labels is None:
+        raise UsageError(f"{sampler.title} is conditional; pass --label, or labelled NPZ files")
     labels = image_labels(len(collection.images), sampler.num_classes, labels)
     outputs, inputs = compute(sampler, signature, collection.images, labels, options.seed)
     lines = []

@@ -7,7 +7,6 @@ import io
 import math
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +41,14 @@ _STEPS = {"latents": "drawing latents", "decode": "drawing images"}
 _STEPS |= {"encode": "encoding images", "log_prob": "computing log p(x)"}
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class ModelOptions(SamplingOptions):
     """The flags that choose the version of a name, or the weights of a run."""
 
     saved_models: Path = option(SAVED_MODELS, "folder of published models")
     version: int | None = option(
         None,
-        "version to use (default: the newest); as the only argument, --version shows the version "
-        "of tfgen",
+        "version to use (default: the newest); alone, --version shows the version of tfgen",
         minimum=1,
         maximum=2**63 - 1,
     )
@@ -61,7 +59,7 @@ class ModelOptions(SamplingOptions):
         check_choice(self.weights)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class SamplerOptions(ModelOptions):
     """The arguments that choose a sampler, where it is, and how it computes."""
 

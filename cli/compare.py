@@ -38,12 +38,9 @@ class CompareOptions(Config):
     saved_models: Path = option(SAVED_MODELS, "folder of published models")
 
 
-ABOUT = "Put evaluations side by side, as tfgen-evaluate wrote them."
-
-
-@command("tfgen-compare", CompareOptions, ABOUT, reasons={"--to": "use --out"})
+@command("tfgen-compare", CompareOptions, reasons={"--to": "use --out"})
 def main(options: CompareOptions) -> None:
-    """Print the tables, and write the files of `--out`."""
+    """Put evaluations side by side, as tfgen-evaluate wrote them."""
     evaluations = [read_evaluation(what, options.saved_models) for what in options.what]
     paths = {} if options.out is None else output_paths(options.out, evaluations)
     tables = compare(evaluations)

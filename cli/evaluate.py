@@ -69,14 +69,12 @@ class EvaluateOptions(EvaluationRequest, DataSetOptions, ModelOptions):
             raise UsageError(f"--features-range {self.features_range} is unknown; use {known}")
 
 
-@command(
-    "tfgen-evaluate",
-    EvaluateOptions,
-    "Evaluate the samples and the likelihood of a run or of a published version, or images from "
-    "any program, on a data set.",
-)
+@command("tfgen-evaluate", EvaluateOptions)
 def main(options: EvaluateOptions) -> None:
-    """Evaluate a run, a version or images, write the result and print it."""
+    """Evaluate samples and likelihood of a run or of a published version on a data set.
+
+    Images from any program can be evaluated as well.
+    """
     import_quietly("tensorflow_probability", "tfgen.evaluation.evaluate")
     from tfgen.evaluation import evaluate as evaluation
     from tfgen.evaluation.own_network import choose_extractor

@@ -76,14 +76,13 @@ class ExportOptions(SamplingOptions):
             raise UsageError(f"--format {self.format} takes one RUN, not {len(self.runs)}")
 
 
-@_command.command(
-    "tfgen-export",
-    ExportOptions,
-    "Publish a run or a .keras file as the next version of its name, or write a published version "
-    "or a decoder to one file, several versions to a web page, or one to a folder for a model hub.",
-)
+@_command.command("tfgen-export", ExportOptions)
 def main(options: ExportOptions) -> None:
-    """Publish a version, print what would be published, or write a file or a folder."""
+    """Publish a run or a .keras file as the next version of its name.
+
+    With another --format, write a published version or a decoder to one file, several versions to a
+    web page, or one to a folder for a model hub.
+    """
     if options.format in ("archive", "page", "hub"):
         (pack if options.format == "archive" else write_folder)(options)
         return
@@ -98,13 +97,16 @@ def main(options: ExportOptions) -> None:
     from tfgen.publishing import export
 
     model, weights = open_model(path, options)
+    # What `export.publish` gets beside the configuration, for the manifest.
+    about: dict[str, Any] = {}
     if weights is None:
-        run, evaluation = registry.describe_model(model), None
+        run = registry.describe_model(model)
         default = registry.default_name(run["family"], registry.DEFAULT_DATASET, model.config)
     else:
         run = RunFolder(path).read_record() | {"model": model.config.to_json()}
         default = run_name(saved_config(path))
         evaluation = RunFolder(path).read_evaluation(export.weights_sha256(model))
+        about = {"weights": weights.name, "origin": weights.origin, "evaluation": evaluation}
     name = default if options.name is None else options.name
     if options.dry_run:
         plain = in_float32(model)
@@ -117,15 +119,7 @@ def main(options: ExportOptions) -> None:
             print(f"  {signature:<10}{describe_signature(tensors)}")
         return
     with status("publishing"):
-        version = export.publish(
-            model,
-            options.to,
-            name,
-            run=run,
-            weights="last" if weights is None else weights.name,
-            origin=None if weights is None else weights.origin,
-            evaluation=evaluation,
-        )
+        version = export.publish(model, options.to, name, run=run, **about)
     source = "" if weights is None else f" from {weights}"
     print(f"published {version}{source}; {_command.suggest_next(run['family'], version)}")
     if not (version / export.WARMUP).exists():
@@ -232,11 +226,10 @@ def convert(options: ExportOptions, suffix: str, call: str) -> None:
 
     sampler, _ = open_model(path, options)
     with status(f"converting to {options.format}"):
-        decoder = formats.convert(sampler, options.format)
-    write_bytes(out, decoder.content)
-    size = format_bytes(len(decoder.content))
-    print(f"wrote {out}, {size}: {describe_signature(decoder.signature)}")
-    arguments = ", ".join(f"{name}={name}" for name in decoder.signature["inputs"])
+        content, signature = formats.convert(sampler, options.format)
+    write_bytes(out, content)
+    print(f"wrote {out}, {format_bytes(len(content))}: {describe_signature(signature)}")
+    arguments = ", ".join(f"{name}={name}" for name in signature["inputs"])
     print(f"run it with: {call.format(path=out, arguments=arguments)}")
 
 

@@ -24,12 +24,9 @@ class ReconstructOptions(ImageOptions):
     out: Path | None = option(None, ".png or .npz file (default: NAME-reconstructions.png)")
 
 
-ABOUT = "Encode images with a model and decode them again, with a posterior q(z|x) from its mean."
-
-
-@command("tfgen-reconstruct", ReconstructOptions, ABOUT)
+@command("tfgen-reconstruct", ReconstructOptions)
 def main(options: ReconstructOptions) -> None:
-    """Write images and their reconstructions, and print how far they are apart."""
+    """Encode images with a model and decode them again, with a posterior q(z|x) from its mean."""
     own = evaluate_images(options, "encode", options.out, (".png", ".npz"))
     arrays, title = reconstruct(own), own.sampler.title
     out = options.out or Path(f"{own.sampler.name}-reconstructions.png")
@@ -63,8 +60,7 @@ def reconstruct(own: OwnImages) -> Arrays:
 
 def describe_error(arrays: Arrays) -> str:
     """How far the reconstructions are from the images, in grey levels."""
-    levels = np.round(255 * arrays["reconstructions"])
-    error = np.abs(levels - arrays["images"])
+    error = np.abs(np.round(255 * arrays["reconstructions"]) - arrays["images"])
     root = math.sqrt(np.mean(np.square(error, dtype=np.float64)))
     return f"error of a pixel, in grey levels of 0…255: at most {error.max():.0f}, RMS {root:.2f}"
 

@@ -4,7 +4,6 @@ import contextlib
 import functools
 import itertools
 import math
-import os
 import signal
 import sys
 import time
@@ -26,6 +25,7 @@ from tfgen.settings.fields import option
 from tfgen.system.atomic import fresh_folder, write_arrays, write_bytes
 from tfgen.system.machine import memory_bytes
 from tfgen.system.quiet import import_quietly, interruptible
+from tfgen.system.ray_cluster import check_installed, connected
 from tfgen.system.status import note, status
 from tfgen.system.terminal import count_noun, format_bytes, format_rate, progress
 
@@ -116,16 +116,13 @@ class SampleOptions(_samplers.SamplerOptions, RayOptions):
 
 
 def is_folder(out: str) -> bool:
-    """Whether `--out` is a folder: its name ends with a separator, or there is such a folder."""
-    return out.endswith(("/", os.sep)) or Path(out).is_dir()
+    """Whether `--out` is a folder: its name ends with a slash, or there is such a folder."""
+    return out.endswith("/") or Path(out).is_dir()
 
 
-ABOUT = "Sample images from a published model (the shipped one if there is no other) or from a run."
-
-
-@command("tfgen-sample", SampleOptions, ABOUT)
+@command("tfgen-sample", SampleOptions)
 def main(options: SampleOptions) -> None:
-    """Write images, or list the published versions."""
+    """Sample images from a published model (the shipped one if there is no other) or from a run."""
     if options.list:
         print(list_versions(options))
         return
@@ -144,8 +141,7 @@ def main(options: SampleOptions) -> None:
 
 def print_training(sampler: SignatureSampler) -> None:
     """Print how the model was trained, if that is known; behind a server it is not."""
-    manifest = getattr(sampler, "manifest", {"run": sampler.training})
-    if training := listing.training_text(manifest):
+    if training := listing.training_text(getattr(sampler, "manifest", {"run": sampler.training})):
         print(f"{sampler.title}: {training}")
 
 
@@ -178,8 +174,6 @@ def sample_shards(options: SampleOptions, shard_size: int) -> None:
         InterruptedRunError: a signal ended the work; the message says how much is done.
     """
     if options.ray is not None:
-        from tfgen.system.ray_cluster import check_installed
-
         check_installed()
     if options.out:
         check_destination(options.out, is_for_shards=True)
@@ -235,8 +229,6 @@ def complete(job: SamplingJob, sampler: SignatureSampler, options: SampleOptions
 
 def write_on_cluster(job: SamplingJob, sampler: SignatureSampler, options: SampleOptions) -> None:
     """Write the missing shards with the workers of a Ray cluster, which open the sampler."""
-    from tfgen.system.ray_cluster import connected
-
     opening = functools.partial(_samplers.open_sampler, _samplers.pinned(options, sampler))
     with connected(options.ray_address, options.ray or 0) as cluster, _bar(job) as advance:
         sampling_job.write_missing(cluster, job, opening, advance)
@@ -262,7 +254,11 @@ def draw(sampler: SignatureSampler, options: SampleOptions) -> Arrays:
     arrays: Arrays = {}
     classes: Any = None
     if options.manifold:
-        latents = _manifold(sampler, options)
+        if sampler.latent_dim != 2:
+            raise UsageError(f"--manifold needs 2 latents; {sampler.name} has {sampler.latent_dim}")
+        if sampler.num_classes and options.label is None:
+            raise UsageError(f"--manifold of {sampler.name}, which is conditional, needs a --label")
+        latents = figures.manifold_latents(options.manifold)
     elif options.between:
         from tfgen.data.pictures import find_files
 
@@ -302,15 +298,6 @@ def _check_memory(sampler: SignatureSampler, options: SampleOptions) -> None:
     if needed > limit:
         text = f"{count} images of {size_text(shape)} need {format_bytes(needed)} of memory"
         raise UsageError(f"{text}; this machine has {format_bytes(limit)}: ask for fewer images")
-
-
-def _manifold(sampler: SignatureSampler, options: SampleOptions) -> np.ndarray:
-    assert options.manifold is not None
-    if sampler.latent_dim != 2:
-        raise UsageError(f"--manifold needs 2 latents; {sampler.name} has {sampler.latent_dim}")
-    if sampler.num_classes and options.label is None:
-        raise UsageError(f"--manifold of {sampler.name}, which is conditional, needs a --label")
-    return figures.manifold_latents(options.manifold)
 
 
 def _interpolations(ends: np.ndarray, options: SampleOptions) -> np.ndarray:
@@ -367,13 +354,11 @@ def write_folder(path: Path, arrays: Arrays) -> None:
     images = arrays["images"]
     columns: dict[str, Any] = {"file": [f"{index:06}.png" for index in range(len(images))]}
     columns |= {name[:-1]: arrays[name] for name in ("seeds", "labels") if name in arrays}
-    parent = path.absolute().parent
-    with fresh_folder(parent, path.name) as folder:
+    with fresh_folder(path.absolute().parent, path.name) as folder:
         with _samplers.show_progress(list(batches(len(images))), "writing the files") as parts:
             for part in parts:
                 for name, image in zip(columns["file"][part], images[part], strict=True):
-                    png = figures.png_bytes(byte_pixels(image), least_side=0)
-                    (folder / name).write_bytes(png)
+                    (folder / name).write_bytes(figures.png_bytes(byte_pixels(image), least_side=0))
         (folder / SAMPLES_TABLE).write_bytes(_samplers.csv_bytes(columns))
         folder.chmod(0o755)  # a temporary folder is private
         folder.rename(path)

@@ -71,14 +71,13 @@ class ScoreOptions(ImageOptions, DataSetOptions):
             raise UsageError("--false-alarms and --test-images 0 exclude each other")
 
 
-@command(
-    "tfgen-score",
-    ScoreOptions,
-    "Compute the log-likelihood of images under a model, in nats and in bits/dim, the most unusual "
-    "image first, and compare it with that of test images or of other images.",
-)
+@command("tfgen-score", ScoreOptions)
 def main(options: ScoreOptions) -> None:
-    """Print the scores of the images, and write them and pictures where that is asked for."""
+    """Compute the log-likelihood of images under a model, in nats and in bits/dim.
+
+    The most unusual image comes first. The values are compared with those of test images or of
+    other images.
+    """
     from tfgen.data.pictures import find_files
 
     reference_files = [] if options.against is None else find_files([options.against])
@@ -231,9 +230,8 @@ def write_nearest(own: OwnImages, arrays: Arrays, order: np.ndarray, dataset: "D
     with status("looking for the nearest training images"):
         train = dataset.training_split(train_on).images
         neighbours = nearest(images, train)
-    indices = neighbours.indices
-    arrays |= {"nearest": indices, "distance": neighbours.distances / 255}
-    pairs = (images[order] / 255, train[indices[order]] / 255)
+    arrays |= {"nearest": neighbours.indices, "distance": neighbours.distances / 255}
+    pairs = (images[order] / 255, train[arrays["nearest"][order]] / 255)
     write_pairs(path, *pairs, "images, and below each the nearest training image", "nearest")
     return f"distance: Euclidean, to the nearest training image of {dataset.name}, in {path}"
 

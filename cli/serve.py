@@ -68,20 +68,13 @@ class ServeOptions(Config):
         if self.data_dir is not None and not self.data_dir.is_dir():
             raise UsageError(f"--data-dir {self.data_dir} is not a folder")
 
-    @property
-    def threads(self) -> int:
-        """Number of requests that are computed at once."""
-        return self.workers or os.cpu_count() or 1
 
-
-@command(
-    "tfgen-serve",
-    ServeOptions,
-    "Serve published models over TensorFlow Serving's REST interface on this machine, with a web "
-    "page to explore them.",
-)
+@command("tfgen-serve", ServeOptions)
 def main(options: ServeOptions) -> None:
-    """Say what is served and where, and answer requests until a signal ends it."""
+    """Serve published models over TensorFlow Serving's REST interface on this machine.
+
+    A web page of the server explores them.
+    """
     versions.read_folder(options.saved_models)
     with listen(options.host, options.port) as listener:
         models = served(options)
@@ -92,18 +85,13 @@ def main(options: ServeOptions) -> None:
         from tfgen.nn.cores import share_cores
         from tfgen.serving.app import Settings, create_app, run
 
+        workers = options.workers or os.cpu_count() or 1
         # Else the requests would compete for all of them.
-        share_cores(options.threads, split_batches=False)
+        share_cores(workers, split_batches=False)
         # Other machines may know this one by any address, unless --allow-host says by which.
         own = "*" if options.host in _WILDCARDS and not options.allow_host else options.host
-        settings = Settings(
-            workers=options.threads,
-            queue=options.queue,
-            max_body=round(1e6 * options.max_body),
-            timeout=options.timeout,
-            hosts=(bracketed(own), *options.allow_host),
-            origins=options.allow_origin,
-        )
+        limits = workers, options.queue, round(1e6 * options.max_body), options.timeout
+        settings = Settings(*limits, (bracketed(own), *options.allow_host), options.allow_origin)
         app = create_app(models, settings, options.data_dir)
         if options.models is None and not options.saved_models.is_dir():
             print(f"{options.saved_models} does not exist yet: the shipped models are served")

@@ -67,13 +67,13 @@ def test_the_images_are_those_of_the_saved_model(name: str, tmp_path: Path) -> N
     saved = tf.saved_model.load(str(tmp_path))
     rng = np.random.default_rng(0)
     for file_format in ("litert", "onnx"):
-        decoder = formats.convert(model, file_format)
+        content, signature = formats.convert(model, file_format)
         for size in (3, 1):
             inputs = {"latents": rng.normal(size=(size, model.latent_dim)).astype(np.float32)}
             if model.num_classes:
                 inputs["label"] = np.array([2, 0, 1], np.int32)[:size]
-            assert decoder.signature["inputs"].keys() == inputs.keys()
-            images = run(decoder.content, file_format, **inputs)
+            assert signature["inputs"].keys() == inputs.keys()
+            images = run(content, file_format, **inputs)
             tensors = {key: tf.constant(value) for key, value in inputs.items()}
             expected = saved.signatures["decode"](**tensors)["images"].numpy()
             assert images.dtype == np.float32 and images.shape == expected.shape
@@ -92,9 +92,9 @@ def test_a_version_converts_as_its_model_does_whatever_the_precision(tmp_path: P
     latents = np.eye(3, dtype=np.float32)
     expected = version.call("decode", latents=latents)["images"]
     for sampler, file_format in ((model, "litert"), (version, "onnx")):
-        decoder = formats.convert(sampler, file_format)
-        assert decoder.signature == version.manifest["signatures"]["decode"]
-        images = run(decoder.content, file_format, latents=latents)
+        content, signature = formats.convert(sampler, file_format)
+        assert signature == version.manifest["signatures"]["decode"]
+        images = run(content, file_format, latents=latents)
         np.testing.assert_allclose(images, expected, rtol=0, atol=ROUNDING)
 
 
@@ -120,7 +120,7 @@ def test_an_optimization_that_fails_is_left_out() -> None:
     layers = [keras.layers.Dense(36), Rows(), keras.layers.Reshape((6, 6, 1))]
     model = VAE(image_shape=(6, 6, 1), latent_dim=2, decoder=keras.Sequential(layers))
     latents = np.random.default_rng(0).normal(size=(3, 2)).astype(np.float32)
-    images = run(formats.convert(model, "onnx").content, "onnx", latents=latents)
+    images = run(formats.convert(model, "onnx")[0], "onnx", latents=latents)
     np.testing.assert_allclose(images, model.decode(latents), rtol=0, atol=ROUNDING)
 
 

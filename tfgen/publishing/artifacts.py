@@ -39,8 +39,7 @@ def kind_at(path: Path) -> Kind:
         return "version"
     if path.is_dir():
         # A folder whose manifest is gone still holds shards.
-        has_shards = is_job(path) or any(path.glob("*-of-*.tfrecord"))
-        return "shards" if has_shards else "folder"
+        return "shards" if is_job(path) or any(path.glob("*-of-*.tfrecord")) else "folder"
     suffixes: dict[str, Kind] = {".keras": "keras", ".npz": "npz"}
     return suffixes.get(path.suffix.lower(), "file") if path.is_file() else "nothing"
 

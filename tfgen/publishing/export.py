@@ -31,8 +31,6 @@ Signatures = dict[str, Tensors]
 WARMUP = Path("assets.extra") / "tf_serving_warmup_requests"
 _WARMUP_SIZES = (1, 32)
 MODELS_CONFIG = "models.config"
-# The folder of published models inside the server's official container.
-_CONTAINER_FOLDER = "/models"
 _FIRST_LINE = "# Written by tfgen at each publishing; without this line it is left as it is."
 
 
@@ -176,8 +174,7 @@ def write_warmup(model: ImageModel, traced: Traced, folder: Path, name: str) -> 
                 request = predict_pb2.PredictRequest()
                 request.model_spec.name, request.model_spec.signature_name = name, signature
                 for tensor in tensors:
-                    value = tf.make_tensor_proto(inputs[tensor.name])
-                    request.inputs[tensor.name].CopyFrom(value)
+                    request.inputs[tensor.name].CopyFrom(tf.make_tensor_proto(inputs[tensor.name]))
                 log = prediction_log_pb2.PredictLog(request=request)
                 writer.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
 
@@ -192,7 +189,7 @@ def write_models_config(saved_models: Path) -> None:
     if path.exists() and not path.read_bytes().startswith(_FIRST_LINE.encode()):
         return
     entries = "".join(
-        f'  config {{\n    name: "{name}"\n    base_path: "{_CONTAINER_FOLDER}/{name}"\n'
+        f'  config {{\n    name: "{name}"\n    base_path: "/models/{name}"\n'
         '    model_platform: "tensorflow"\n  }\n'
         for name in versions.names(saved_models)
     )

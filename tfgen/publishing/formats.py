@@ -8,7 +8,7 @@ import functools
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
@@ -24,19 +24,9 @@ from tfgen.system.quiet import hold_back_stderr
 DECODE = "decode"
 
 
-class Converted(NamedTuple):
-    """A converted signature.
-
-    Attributes:
-        content: the bytes of the file.
-        signature: its inputs and outputs, with dtype and shape.
-    """
-
-    content: bytes
-    signature: Tensors
-
-
-def convert(sampler: ImageModel | Sampler, file_format: str, signature: str = DECODE) -> Converted:
+def convert(
+    sampler: ImageModel | Sampler, file_format: str, signature: str = DECODE
+) -> tuple[bytes, Tensors]:
     """Convert a signature of a model or of a published version, by default the decoder.
 
     Args:
@@ -45,7 +35,8 @@ def convert(sampler: ImageModel | Sampler, file_format: str, signature: str = DE
         signature: name of the signature.
 
     Returns:
-        The signature, for batches of any size, in float32 whatever the model's policy.
+        The bytes of the file, for batches of any size, in float32 whatever the model's policy; the
+        inputs and outputs, with dtype and shape.
 
     Raises:
         UsageError: the model has no decoder.
@@ -80,7 +71,7 @@ def convert(sampler: ImageModel | Sampler, file_format: str, signature: str = DE
         kind = "" if isinstance(fault, ValueError) else f"{type(fault).__name__}: "
         reason = kind + " ".join(str(fault).split())[:300]
         raise WorkError(f"{signature} cannot be converted to {file_format}: {reason}") from fault
-    return Converted(content, tensors)
+    return content, tensors
 
 
 def _blame(node: str, operation: str, why: str) -> str:

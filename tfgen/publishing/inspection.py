@@ -26,9 +26,6 @@ _SAVED_MODEL = "saved_model.pb"
 # Other forms of the same file, which a loader may prefer.
 _OTHER_FORMS = ("saved_model.cpb", "saved_model.pbtxt")
 
-# A message of TensorFlow's protocol buffers, which have no types.
-_MetaGraph = Any
-
 
 def find_fault(path: Path, allowed: frozenset[str] = ALLOWED) -> str | None:
     """Why the SavedModel in a folder must not be loaded, in one line; None if it may be.
@@ -55,7 +52,7 @@ def find_fault(path: Path, allowed: frozenset[str] = ALLOWED) -> str | None:
     return next(_faults(graphs[0], allowed), None)
 
 
-def _faults(meta: _MetaGraph, allowed: frozenset[str]) -> Iterator[str]:
+def _faults(meta: Any, allowed: frozenset[str]) -> Iterator[str]:
     """The faults of a graph; the caller stops at the first one."""
     library = meta.graph_def.library
     nodes = {node.name: node for node in meta.graph_def.node}
@@ -74,8 +71,7 @@ def _faults(meta: _MetaGraph, allowed: frozenset[str]) -> Iterator[str]:
     # The node that saves and the one that restores, and the function that each of them calls.
     saver: dict[str, str] = {}
     content, names = meta.SerializeToString(), meta.saver_def
-    parts = (names.save_tensor_name, SAVING), (names.restore_op_name, RESTORING)
-    for tensor, operations in parts:
+    for tensor, operations in (names.save_tensor_name, SAVING), (names.restore_op_name, RESTORING):
         if not tensor:
             continue
         call: Any = nodes.get(_node_name(tensor))

@@ -8,7 +8,6 @@ from typing import Any
 from tfgen import registry
 from tfgen.errors import TfgenError
 from tfgen.publishing import versions
-from tfgen.publishing.versions import Version
 from tfgen.settings.training import RESUMABLE, TrainingOptions
 from tfgen.system.terminal import count_noun
 
@@ -52,7 +51,7 @@ def training_text(manifest: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, [_training(manifest), date and f"published {date}"]))
 
 
-def difference(before: Version, after: Version) -> str:
+def difference(before: versions.Version, after: versions.Version) -> str:
     """How two versions were trained, in one line; empty if they were trained alike.
 
     A version whose manifest cannot be read counts as none.
@@ -110,7 +109,7 @@ def epochs_done(manifest: Mapping[str, Any]) -> Any:
 # --- the columns ------------------------------------------------------------------------
 
 
-def _row(version: Version) -> tuple[str, ...]:
+def _row(version: versions.Version) -> tuple[str, ...]:
     bytes_ = sum(path.stat().st_size for path in version.path.rglob("*") if path.is_file())
     key, size = (version.name, str(version.number)), f"{bytes_ / 1e6:.1f} MB"
     if not versions.is_version(version.path):

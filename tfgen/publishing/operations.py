@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from typing import Any
 
 # Pure functions of tensors: of numbers, with reductions and linear algebra; of networks and images;
-# of arrays, and of lists of tensors, which loops build, and which are values, not states.
-_MATH = """
+# derivatives of these by their inputs, which guidance and estimated divergences need; of arrays,
+# and of lists of tensors, which loops build, and which are values, not states.
+_PURE = """
     Abs Acos Acosh Add AddN AddV2 All Angle Any ApproximateEqual ArgMax ArgMin Asin Asinh Atan Atan2
     Atanh BatchMatMul BatchMatMulV2 BatchMatMulV3 BesselI0e BesselI1e Betainc BitwiseAnd BitwiseOr
     BitwiseXor Ceil Cholesky ClipByValue Complex ComplexAbs Conj Cos Cosh Cross Cumprod Cumsum
@@ -26,8 +27,6 @@ _MATH = """
     SelectV2 SelfAdjointEigV2 Sigmoid Sign Sin Sinh Sqrt Square SquaredDifference Sub Sum Svd Tan
     Tanh TopKV2 TridiagonalMatMul TridiagonalSolve TruncateDiv TruncateMod UnsortedSegmentMax
     UnsortedSegmentMin UnsortedSegmentProd UnsortedSegmentSum Xdivy Xlog1py Xlogy Zeta
-"""
-_NETWORKS = """
     AdjustContrastv2 AdjustHue AdjustSaturation AvgPool AvgPool3D BiasAdd Conv Conv2D
     Conv2DBackpropInput Conv3D Conv3DBackpropInputV2 CropAndResize DepthwiseConv2dNative
     DepthwiseConv2dNativeBackpropInput Dilation2D Elu ExtractImagePatches FusedBatchNorm
@@ -35,9 +34,6 @@ _NETWORKS = """
     MaxPool MaxPool3D MaxPoolV2 RGBToHSV Relu Relu6 ResizeArea ResizeBicubic ResizeBilinear
     ResizeNearestNeighbor ScaleAndTranslate Selu Softmax SoftmaxCrossEntropyWithLogits Softplus
     Softsign SparseSoftmaxCrossEntropyWithLogits
-"""
-# Derivatives of the above by their inputs: guidance and estimated divergences need them.
-_GRADIENTS = """
     AvgPool3DGrad AvgPoolGrad BiasAddGrad BroadcastGradientArgs ConcatOffset Conv2DBackpropFilter
     Conv3DBackpropFilterV2 CropAndResizeGradBoxes CropAndResizeGradImage
     DepthwiseConv2dNativeBackpropFilter Dilation2DBackpropFilter Dilation2DBackpropInput EluGrad
@@ -46,8 +42,6 @@ _GRADIENTS = """
     MaxPoolGradV2 MirrorPadGrad ReciprocalGrad Relu6Grad ReluGrad ResizeBicubicGrad
     ResizeBilinearGrad ResizeNearestNeighborGrad RsqrtGrad ScaleAndTranslateGrad SeluGrad
     SigmoidGrad SoftplusGrad SoftsignGrad SqrtGrad StridedSliceGrad TanhGrad
-"""
-_ARRAYS = """
     BatchToSpaceND Bitcast BroadcastArgs BroadcastTo Bucketize Cast ConcatV2 Const DepthToSpace Diag
     DiagPart DynamicPartition DynamicStitch EmptyTensorList EnsureShape ExpandDims Fill GatherNd
     GatherV2 Identity IdentityN InvertPermutation LinSpace LowerBound MirrorPad NoOp OneHot OnesLike
@@ -60,7 +54,7 @@ _ARRAYS = """
     TensorScatterSub TensorScatterUpdate Tile Transpose UniqueV2 Unpack UnravelIndex UpperBound
     Where ZerosLike
 """
-PURE = frozenset(f"{_MATH} {_NETWORKS} {_GRADIENTS} {_ARRAYS}".split())
+PURE = frozenset(_PURE.split())
 # Reads of variables, and calls of functions, whose own operations are checked as well.
 _READS = frozenset(["ReadVariableOp", "VarHandleOp"])
 CALLS = frozenset(["PartitionedCall", "StatefulPartitionedCall"])

@@ -29,8 +29,6 @@ REQUEST = ".request.json"
 _RETRIES = 3
 # The sampler of each request in this process, a worker of a cluster, which writes several shards.
 _opened: dict[ShardRequest, SignatureSampler] = {}
-# Channels of the images that a PNG file can hold.
-_PNG_CHANNELS = (1, 2, 3, 4)
 
 
 def shard_request(
@@ -49,7 +47,8 @@ def shard_request(
     """
     request_labels(0, sampler.num_classes, label)
     shape = tuple(side or 0 for side in sampler.signature("decode").outputs["images"].shape[1:])
-    if pixels == "png" and (len(shape) != 3 or shape[2] not in _PNG_CHANNELS):
+    # A PNG file holds images of one to four channels.
+    if pixels == "png" and (len(shape) != 3 or not 1 <= shape[2] <= 4):
         raise UsageError(f"images of {size_text(shape)} cannot be stored as PNG; pass --pixels raw")
     options, data = (mapping(sampler.training, name) for name in ("options", "data"))
     names = data.get("class_names")
@@ -131,11 +130,9 @@ def _sample_records(
         latents = latents * np.float32(request.temperature)
     classes = {} if labels is None else {"label": labels}
     pixels = byte_pixels(sampler.call("decode", latents=latents, **classes)["images"])
-    if request.pixels == "raw":
-        images = [image.tobytes() for image in pixels]
-    else:
-        with tf.device("CPU:0"):
-            images = tf.io.encode_png(pixels).numpy().tolist()
+    with tf.device("CPU:0"):
+        is_raw = request.pixels == "raw"
+        images = [*map(bytes, pixels)] if is_raw else tf.io.encode_png(pixels).numpy().tolist()
     numbers = {"seed": seeds} | classes
     for index, image in enumerate(images):
         example = tf.train.Example()
@@ -206,7 +203,12 @@ class SamplingJob:
                 if not shard.is_sound(self.folder):
                     (self.folder / shard.file).unlink(missing_ok=True)
         elif (self.folder / REQUEST).is_file():
-            self._read_request().check_same(self.request, self.folder)
+            path = self.folder / REQUEST
+            try:
+                saved = ShardRequest.from_json(json.loads(path.read_bytes()))
+            except (ValueError, TypeError) as error:
+                raise WorkError(f"{path} is damaged ({error}); choose another folder") from error
+            saved.check_same(self.request, self.folder)
         # Left by a process that was killed while it wrote a shard.
         for path in self.folder.glob(f".{self.request.name}-*-of-*.tfrecord-*"):
             path.unlink(missing_ok=True)
@@ -227,13 +229,6 @@ class SamplingJob:
         records = tuple(self.records[index] for index in range(self.request.num_shards))
         shards.write_manifest(self.folder, shards.Manifest(self.request, records))
         (self.folder / REQUEST).unlink(missing_ok=True)
-
-    def _read_request(self) -> ShardRequest:
-        path = self.folder / REQUEST
-        try:
-            return ShardRequest.from_json(json.loads(path.read_bytes()))
-        except (ValueError, TypeError) as error:
-            raise WorkError(f"{path} is damaged ({error}); choose another folder") from error
 
 
 # --- on a Ray cluster -------------------------------------------------------------------
@@ -273,8 +268,7 @@ def write_missing(
             cause = getattr(error, "cause", None)
             if isinstance(cause, Exception):
                 raise cause from None
-            lost = f"a worker of the Ray cluster was lost: {first_line(error)}"
-            raise WorkError(lost) from None
+            raise WorkError(f"a worker of the Ray cluster was lost: {first_line(error)}") from None
         job.add(record)
         advance(record.images)
 

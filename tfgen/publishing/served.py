@@ -105,8 +105,7 @@ class Transport(abc.ABC):
             is_missing: whether it has no such model or version.
         """
         kind = UsageError if is_missing else WorkError
-        text = " ".join(str(message).split())[:300]
-        return kind(f"the server at {self.address} says: {text}")
+        return kind(f"the server at {self.address} says: {' '.join(str(message).split())[:300]}")
 
 
 class ServedSampler(SignatureSampler):
@@ -141,11 +140,8 @@ class ServedSampler(SignatureSampler):
             WorkError: it has tensors that tfgen does not export.
         """
         self.check_signature(name)
-        inputs, outputs = (
-            {key: _tensor_spec(info) for key, info in self._definitions[name].get(kind, {}).items()}
-            for kind in ("inputs", "outputs")
-        )
-        return Signature(inputs, outputs)
+        sides = (self._definitions[name].get(side, {}) for side in ("inputs", "outputs"))
+        return Signature(*({key: _tensor_spec(side[key]) for key in side} for side in sides))
 
     def call(self, signature: str, **inputs: np.ndarray) -> Arrays:
         """The outputs of a signature, computed by one request.

@@ -10,7 +10,6 @@ import numpy as np
 from tfgen import sampling
 from tfgen.errors import UsageError
 from tfgen.models import notebook
-from tfgen.sampling import Arrays, ImageSampler, Track
 from tfgen.settings.fields import hint
 
 
@@ -52,7 +51,7 @@ def describe_signature(tensors: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-class SignatureSampler(ImageSampler):
+class SignatureSampler(sampling.ImageSampler):
     """Base of the samplers that call the signatures of a published version.
 
     A subclass offers `signature` and `call`. Inputs and outputs are numpy arrays.
@@ -70,7 +69,7 @@ class SignatureSampler(ImageSampler):
     name: str
     number: int
     signature_names: Collection[str] = ()
-    track: Track = staticmethod(sampling.no_progress)
+    track: sampling.Track = staticmethod(sampling.no_progress)
     training: Mapping[str, Any] = {}
 
     @property
@@ -106,7 +105,7 @@ class SignatureSampler(ImageSampler):
             raise UsageError(f"{self.title} has no signature {name!r}{known}")
 
     @abc.abstractmethod
-    def call(self, signature: str, **inputs: np.ndarray) -> Arrays:
+    def call(self, signature: str, **inputs: np.ndarray) -> sampling.Arrays:
         """The outputs of a signature, computed in one batch.
 
         Args:
@@ -190,7 +189,7 @@ class SignatureSampler(ImageSampler):
 
     def evaluate(
         self, signature: str, images: Any, seeds: Any = None, labels: Any = None
-    ) -> Arrays:
+    ) -> sampling.Arrays:
         """All outputs of a signature of images, `encode` or `log_prob`, by name.
 
         Args:
@@ -212,19 +211,19 @@ class SignatureSampler(ImageSampler):
         labels = sampling.image_labels(len(images), classes, labels)
         return self._compute(signature, images=images, seed=seeds, label=labels)
 
-    def _compute(self, signature: str, **inputs: np.ndarray | None) -> Arrays:
+    def _compute(self, signature: str, **inputs: np.ndarray | None) -> sampling.Arrays:
         """The outputs of a signature, computed in batches."""
         call = functools.partial(self.call, signature)
         return sampling.in_batches(call, _present(**inputs), self.batch_size, self.track, signature)
 
 
-def split_latents(outputs: Arrays) -> tuple[np.ndarray, Arrays]:
+def split_latents(outputs: sampling.Arrays) -> tuple[np.ndarray, sampling.Arrays]:
     """The latents among the outputs of `encode`, `float32[N, D]`, and the others by name."""
     # Versions published before 0.1.0 call a posterior's mean so.
     name = "latents" if "latents" in outputs else "mean"
     return outputs[name], {other: outputs[other] for other in outputs if other != name}
 
 
-def _present(**inputs: np.ndarray | None) -> Arrays:
+def _present(**inputs: np.ndarray | None) -> sampling.Arrays:
     """The inputs that are not None."""
     return {name: array for name, array in inputs.items() if array is not None}

@@ -104,10 +104,7 @@ def write_archive(version: Version, path: Path) -> None:
         OSError: the disk is full or the folder cannot be written.
     """
     names = [MANIFEST, *verify(version.path)["files"]]
-    with (
-        fresh_file(path) as temporary,
-        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file,
-    ):
+    with fresh_file(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as file:
         for name in names:
             file.write(version.path / name, f"{version.name}/{version.number}/{name}")
 
@@ -143,8 +140,7 @@ def version_numbers(folder: Path) -> list[int]:
     Raises:
         UsageError: the folder cannot be read.
     """
-    paths = read_folder(folder)
-    return sorted(int(p.name) for p in paths if p.name.isdecimal() and p.is_dir())
+    return sorted(int(p.name) for p in read_folder(folder) if p.name.isdecimal() and p.is_dir())
 
 
 def check_name(name: str) -> None:

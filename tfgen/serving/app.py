@@ -101,8 +101,8 @@ class Server:
             answer = await self.pool.answer(request, prepare, compute)
         else:  # it computes nothing
             answer = await run_in_threadpool(getattr(self.models, api), name, number)
-        status = 499 if answer is None else 200  # 499: nobody waits for it any more
-        return Response(answer, status, media_type="application/json")
+        # 499: nobody waits for it any more.
+        return Response(answer, 499 if answer is None else 200, media_type="application/json")
 
     async def _body(self, request: Request) -> bytes:
         """The body of a request, which is read to its end also if it is too large.
@@ -194,8 +194,7 @@ def create_app(models: Models, settings: Settings, data_dir: Path | None = None)
     if origins := list(settings.origins):
         cors = Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"])
         middleware.append(cors)
-    kinds = (HTTPException, ClientDisconnect, Exception)
-    handlers = dict.fromkeys(kinds, answer_error)
+    handlers = dict.fromkeys((HTTPException, ClientDisconnect, Exception), answer_error)
     return Starlette(
         routes=routes, middleware=middleware, exception_handlers=handlers, lifespan=server.lifespan
     )

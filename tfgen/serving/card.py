@@ -65,9 +65,8 @@ def samples_picture(version: versions.Version) -> bytes | None:
     """A PNG of samples with the seed 0; None if the model makes no images."""
     from tfgen.publishing.sampler import Sampler
 
-    sampler = Sampler(version)
-    is_sampler = sampler.has_signature("sample")
-    return png_bytes(image_grid(sampler.sample(SAMPLES))) if is_sampler else None
+    model = Sampler(version)
+    return png_bytes(image_grid(model.sample(SAMPLES))) if model.has_signature("sample") else None
 
 
 def model_card(version: versions.Version, license: str | None = None) -> str:

@@ -250,10 +250,9 @@ def statistics(
     labels = labels if sampler.num_classes else None
     result: dict[str, Any] = {}
     if sampler.has_signature("encode") and "seed" not in sampler.signature("encode").inputs:
-        latents = sampler.encode(images, labels=labels)
-        result["latent_directions"] = principal_directions(latents)
-    has_likelihood = sampler.has_signature("log_prob")
-    if has_likelihood and "bits_per_dim" in sampler.signature("log_prob").outputs:
+        result["latent_directions"] = principal_directions(sampler.encode(images, labels=labels))
+    has_density = sampler.has_signature("log_prob")
+    if has_density and "bits_per_dim" in sampler.signature("log_prob").outputs:
         images, labels = images[:SCORED], None if labels is None else labels[:SCORED]
         noise = np.random.default_rng(0).integers(0, 256, images.shape, np.uint8)
         result["bits_per_dim"] = {}

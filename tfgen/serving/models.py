@@ -305,7 +305,6 @@ def shown_version(number: int, is_shipped: bool, manifest: Mapping[str, Any]) ->
 
 def _read_manifest(version: Version) -> dict[str, Any]:
     """The manifest of a version; empty if it is damaged."""
-    try:
+    with contextlib.suppress(TfgenError):
         return versions.read_manifest(version.path)
-    except TfgenError:
-        return {}
+    return {}

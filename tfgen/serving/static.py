@@ -65,8 +65,7 @@ def write_page(versions: Sequence[Version], target: Path) -> None:
             with status(f"measuring test images with {sampler.title}"):
                 return statistics(sampler, *listing.test_images(dataset_name(entry.manifest)))
 
-        content = {"models": listing.described(listed, measure)}
-        (folder / LISTING).write_bytes(orjson.dumps(content))
+        (folder / LISTING).write_bytes(orjson.dumps({"models": listing.described(listed, measure)}))
         (folder / "page" / "real").mkdir()
         for name in samplers:
             if image := listing.real_images(name):
@@ -122,7 +121,7 @@ def convert(listed: Listed, sampler: "Sampler", folder: Path) -> Listed:
                 continue
             try:
                 with status(f"converting {name} of {sampler.title}"):
-                    content = formats.convert(sampler, "onnx", name).content
+                    content = formats.convert(sampler, "onnx", name)[0]
             except WorkError:
                 if name == formats.DECODE:
                     raise

@@ -299,8 +299,7 @@ def a_density_is_a_function_of_its_seed(make: Make, images: np.ndarray) -> None:
         return np.asarray(model.log_prob(images[part], seeds=seeds[part], **context))
 
     together = log_prob(seeds)
-    assert together.shape == (5,)
-    assert np.all(np.isfinite(together))
+    assert together.shape == (5,) and np.all(np.isfinite(together))
     alone = np.concatenate([log_prob(seeds, slice(i, i + 1)) for i in range(5)])
     np.testing.assert_allclose(alone, together, rtol=1e-5)
     if model.density != "exact":
@@ -432,8 +431,7 @@ def an_epoch_trains_every_weight(make: Make, images: np.ndarray) -> None:
     names = {metric.name for metric in model.metrics}
     assert names == set(model.logged)
     assert set(history) == names | {f"val_{name}" for name in names}
-    monitors = {None, SAMPLE_DISTANCE, *history}
-    assert model.monitor in monitors, f"{model.monitor} is not logged"
+    assert model.monitor in {None, SAMPLE_DISTANCE, *history}, f"{model.monitor} is not logged"
     for name, values in history.items():
         assert np.all(np.isfinite(values)), f"{name} is not finite"
     assert {name for curve in model.curves for name in curve.names} <= names
