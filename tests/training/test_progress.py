@@ -17,10 +17,25 @@ from tfgen.training.reports import Reports
 from tfgen.training.run import Position
 
 
+class RunOfEpochs(SimpleNamespace):
+    """A run that is not by the clock."""
+
+    deadline = None
+
+    @property
+    def done(self) -> float:
+        total = self.options.epochs * self.position.steps_per_epoch
+        return min(1.0, self.position.step / total)
+
+    @property
+    def is_finished(self) -> bool:
+        return self.position.epoch == self.options.epochs
+
+
 def reports_of(folder: Path, position: Position, epochs: int, console: Console) -> Reports:
     """The reports of a run whose model draws nothing."""
     return Reports(
-        SimpleNamespace(
+        RunOfEpochs(
             name="vae",
             folder=RunFolder(folder),
             options=SimpleNamespace(epochs=epochs, preset="mlp"),
@@ -41,7 +56,7 @@ def test_the_bar_shows_the_main_value_of_the_family(model: Any, name: str, tmp_p
     shown._run.model.logged = model.logged
     shown.move_bar({**dict.fromkeys(sorted(model.logged), 1.0), name: 163.2})
     (task,) = shown.bar.tasks
-    assert (task.description, task.completed) == (f"epoch 3  {name} 163.20", 25)
+    assert (task.description, task.completed) == (f"epoch 3  {name} 163.20", 25 / 40)
 
 
 @pytest.mark.parametrize("silence", [-1, 60])
@@ -85,6 +100,7 @@ def test_a_run_of_many_epochs_draws_after_few_and_once(
     shown._run.model.preview.return_value = np.zeros((4, 6, 6, 1)), None
     shown._run.model.num_classes = 0
     for epoch in range(epochs + 1):
+        shown._run.position.epoch = epoch
         shown.draw(epoch)
     drawn = sorted(int(path.stem.split("-")[1]) for path in tmp_path.glob("figures/samples-*"))
     assert drawn == expected

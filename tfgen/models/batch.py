@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfgen.errors import UsageError
-from tfgen.sampling import check_labels
+from tfgen.sampling import check_labels, wrong_shape
 
 
 def split(data: Any) -> tuple[Any, Any, Any]:
@@ -31,15 +31,13 @@ def shaped_images(images: Any, image_shape: Sequence[int]) -> tf.Tensor:
     Raises:
         UsageError: the images have another shape, or are several arrays.
     """
-    expected = f"[{', '.join(['B', *map(str, image_shape)])}]"
     if isinstance(images, tuple | list | dict):
-        raise UsageError(f"x is a {type(images).__name__}; pass images {expected}, labels as y")
+        raise UsageError(f"x is a {type(images).__name__}; pass an array of images, labels as y")
     images = tf.convert_to_tensor(images)
     if not images.shape.is_compatible_with([None, *image_shape]):
-        if len(image_shape) == 3:
-            expected = f"[B, H, W, C] = {expected} (grey images: images[..., None])"
-        raise UsageError(f"images have shape {list(images.shape)}; pass {expected}")
-    return tf.ensure_shape(images, [None, *image_shape])
+        raise UsageError(wrong_shape(images.shape, image_shape))
+    is_known = images.shape[1:] == tuple(image_shape)  # as in an export
+    return images if is_known else tf.ensure_shape(images, [None, *image_shape])
 
 
 def class_labels(labels: Any, images: tf.Tensor, num_classes: int) -> tf.Tensor:
