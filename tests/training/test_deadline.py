@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,25 +17,15 @@ from tfgen.training.deadline import Deadline
 from tfgen.training.folder import RunFolder
 
 
-class Clock:
-    """A clock that only goes on when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The clock of the deadline."""
-    clock = Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The clock of the deadline, which only goes on when it is told to."""
+    clock = SimpleNamespace(now=1000.0, monotonic=lambda: clock.now)
     monkeypatch.setattr(deadline, "time", clock)
     return clock
 
 
-def shares(run: Deadline, clock: Clock, first: int, seconds: Callable[[int], float]) -> list[float]:
+def shares(run: Deadline, clock: Any, first: int, seconds: Callable[[int], float]) -> list[float]:
     """The share after each step from `first` on, which takes so many seconds, until the end."""
     run.begin_epoch()
     values = []
@@ -47,7 +38,7 @@ def shares(run: Deadline, clock: Clock, first: int, seconds: Callable[[int], flo
 
 @pytest.mark.parametrize("slower", [1.0, 3.0])
 def test_a_run_ends_on_time_on_a_machine_that_gets_slower(
-    slower: float, clock: Clock, tmp_path: Path
+    slower: float, clock: Any, tmp_path: Path
 ) -> None:
     run = Deadline(RunFolder(tmp_path), 4.0, 0, clock.now - 20)
     run.after = 10.0
@@ -59,7 +50,7 @@ def test_a_run_ends_on_time_on_a_machine_that_gets_slower(
 
 
 def test_repeated_steps_have_their_shares_again_and_the_rest_of_the_time(
-    clock: Clock, tmp_path: Path
+    clock: Any, tmp_path: Path
 ) -> None:
     folder = RunFolder(tmp_path)
     values = shares(Deadline(folder, 2.0, 0, clock.now), clock, 0, lambda step: 0.4)

@@ -24,8 +24,7 @@ class RunOfEpochs(SimpleNamespace):
 
     @property
     def done(self) -> float:
-        total = self.options.epochs * self.position.steps_per_epoch
-        return min(1.0, self.position.step / total)
+        return self.position.step / (self.options.epochs * self.position.steps_per_epoch)
 
     @property
     def is_finished(self) -> bool:
