@@ -213,9 +213,12 @@ def choose_extractor(
 
     Raises:
         UsageError: there is no such network, it is none that extracts features, or its pixels have
-            another range.
+            another range; there is a range for a network of tfgen.
         WorkError: it is damaged, or holds what is not allowed.
     """
+    own = isinstance(features, str | Path) and features not in ("classifier", "random")
+    if value_range is not None and not own:
+        raise UsageError("features_range is for a network of your own, not for one of tfgen")
     if features is None and find_classifier(dataset, saved_models) is None:
         features = "random"
     if not isinstance(features, str | Path | None):

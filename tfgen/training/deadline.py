@@ -85,8 +85,7 @@ class Deadline:
     @property
     def seconds_left(self) -> float:
         """Seconds until the training ends, if the machine stays as fast as it is."""
-        first = self._first_seconds
-        slower = max(1.0, self.step_seconds / first) if first else 1.0
+        slower = self.step_seconds / self._first_seconds if self._first_seconds else 1.0
         return self.seconds_to_end - slower * self.after
 
     def begin_epoch(self) -> None:

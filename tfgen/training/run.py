@@ -339,12 +339,11 @@ class Run:
 
     def _rehearse(self) -> None:
         """Take the time of what will follow the last step: validation, pictures, publishing."""
-        assert self.deadline is not None
+        assert self.deadline is not None and self._reports is not None
         self.deadline.after = _PICTURES * self._picture_seconds
         if not self.options.is_validated:
             return
-        if self._reports is not None:
-            self._reports.say("timing a validation")
+        self._reports.say("timing a validation")
         size = min(plan.eval_batch_size(self.config), len(self.held_out))
         images, labels = self.held_out.images[:size], self.held_out.labels
         batch = eval_batches(images, None if labels is None else labels[:size], size)
@@ -353,6 +352,10 @@ class Run:
             self.model.evaluate(batch, verbose=0)
         self._validation_seconds = (time.perf_counter() - began) * len(self.held_out) / size
         self.deadline.after += self._validation_seconds
+        if self.deadline.seconds_left < 0:
+            minutes = format_minutes(self._validation_seconds)
+            text = f"the run ends late, after one step: a validation takes {minutes} minutes"
+            print_line(self.console, text)
 
     def _follow_clock(self) -> None:
         """End the epoch when the time of the training is up; say once how many steps it takes."""
@@ -367,7 +370,7 @@ class Run:
             family = self.config.family if self.options.preset == "images" else ""
             steps = self.position.step + self.deadline.seconds_left / step
             text = advice.few_steps(family, self.config.model.image_shape, steps, step)
-            if text and self._reports is not None:
+            if text:
                 print_line(self.console, text)
 
     def _begin_epoch(self, epoch: int, logs: Any = None) -> None:
