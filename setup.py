@@ -110,7 +110,8 @@ setup(
     },
     install_requires=[
         "tensorflow>=2.20,<2.22",
-        "keras>=3.12,<4",
+        # Older ones read other files that a .keras file names, and run its SavedModels.
+        "keras>=3.15,<4",
         "tensorflow-probability[tf]>=0.25,<0.26",
         # 4.9.9 fails beside protobuf 7.
         "tensorflow-datasets>=4.9.10,<5",

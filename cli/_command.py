@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tfgen import errors, registry
-from tfgen.errors import InterruptedRunError, TfgenError, UsageError
+from tfgen.errors import InterruptedRunError, TfgenError, UsageError, printable
 from tfgen.publishing.versions import is_version
 from tfgen.system.quiet import interruptible
 from tfgen.system.terminal import count_noun
@@ -117,7 +117,8 @@ def run_command(
 
 
 def _report(prog: str, message: str, status: int, kind: str = "error: ") -> int:
-    print(f"{prog}: {kind}{' '.join(message.split())}", file=sys.stderr, flush=True)
+    text = printable(" ".join(message.split()))
+    print(f"{prog}: {kind}{text}", file=sys.stderr, flush=True)
     return status
 
 
@@ -162,12 +163,10 @@ def describe_skipped(skipped: Sequence[tuple[Any, str]], rest: str = "") -> list
         skipped: the files and the reasons.
         rest: where all of them are listed.
     """
-    from tfgen.data.pictures import printable
-
     if not skipped:
         return []
     lines = [f"{count_noun(len(skipped), 'file')} skipped:"]
-    lines += [f"  {printable(path)} {reason}" for path, reason in skipped[:_MAX_SKIPPED]]
+    lines += [printable(f"  {path} {reason}") for path, reason in skipped[:_MAX_SKIPPED]]
     more = len(skipped) - _MAX_SKIPPED
     return [*lines, f"  … and {more} more{rest}"] if more > 0 else lines
 

@@ -16,7 +16,6 @@ from rich.console import Console
 from tfgen import figures
 from tfgen.errors import UsageError
 from tfgen.publishing.artifacts import check_sampling, identify
-from tfgen.publishing.listing import mapping
 from tfgen.publishing.served import MAX_RETRIES, ServedSampler
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.sampling import BATCH
@@ -154,7 +153,7 @@ def _open(options: SamplerOptions) -> SignatureSampler:
 
 def class_names(sampler: SignatureSampler) -> list[str]:
     """The names of a model's classes; empty if they are unknown."""
-    return list(mapping(sampler.training, "data").get("class_names") or ())
+    return list((sampler.training.get("data") or {}).get("class_names") or ())
 
 
 def read_label(text: str, sampler: SignatureSampler) -> int:

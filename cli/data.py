@@ -25,7 +25,7 @@ _OF_IMAGES = ("size", "fit", "background", "channels", "group_by", "strict")
 _FLAGS = {"prefix": "idx", **dict.fromkeys(_OF_IMAGES, "images")}
 # A discriminator learns fewer images than these by heart (Zhao et al. 2020).
 _LEARNED_BY_HEART = 1000
-_SIZE = re.compile(r"(\d{1,4})(?:[x×](\d{1,4}))?")
+_SIZE = re.compile(r"([1-9]\d{0,3})(?:[x×]([1-9]\d{0,3}))?")
 
 
 @dataclass(frozen=True)

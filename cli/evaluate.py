@@ -16,7 +16,7 @@ from tfgen.evaluation.reading import read_evaluation
 from tfgen.publishing import versions
 from tfgen.publishing.artifacts import Artifact, identify
 from tfgen.settings.fields import option
-from tfgen.system.atomic import write_bytes
+from tfgen.system.atomic import read_json, write_bytes
 from tfgen.system.quiet import import_quietly
 from tfgen.system.status import status
 from tfgen.system.terminal import count_noun, print_line
@@ -174,7 +174,9 @@ def open_images(artifact: Artifact, options: EvaluateOptions, console: Console) 
         training = manifest.request.training if manifest else {}
         dataset = open_data_set(options, training, f"the model of {what}")
     held_out = len(getattr(dataset, options.split))
-    most = min(options.n or DEFAULT_N, held_out)
+    most = options.n or min(DEFAULT_N, held_out)
+    if most > held_out:  # before they are read, which takes long
+        raise UsageError(f"n = {most} is too large; the {options.split} split has {held_out}")
     if manifest is not None:
         images = sources.open_shards(path, manifest, most, options.seed)
         images.check_images(dataset, options.split)
@@ -187,9 +189,8 @@ def open_images(artifact: Artifact, options: EvaluateOptions, console: Console) 
         available, lines = images.n or 0, reading_notes(images)
     for line in lines:
         print_line(console, line)
-    if options.n is not None and min(available, held_out) < options.n:
-        text = f"there are {available} images in {what}, {held_out} in the {options.split} split"
-        raise UsageError(f"n = {options.n} is too large; {text}")
+    if options.n is not None and available < options.n:
+        raise UsageError(f"n = {options.n} is too large; {what} has {available} images")
     return images, dataset
 
 
@@ -240,7 +241,7 @@ def destination(source: Any, options: EvaluateOptions) -> Path:
 def read_result(out: Path) -> dict[str, Any]:
     """The previous evaluation; empty if there is none that can be read."""
     with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
-        content = json.loads(out.read_text())
+        content = read_json(out)
         return dict((content.get("evaluation") if out.name == versions.MANIFEST else content) or {})
     return {}
 
@@ -257,8 +258,8 @@ def write_to_versions(result: dict[str, Any], saved_models: Path) -> list[Path]:
     """Write an evaluation into the versions that were published from the same weights."""
     from tfgen.evaluation.evaluate import merge
 
-    folders = versions.with_weights(result["weights_sha256"], saved_models)
-    paths = [path / versions.MANIFEST for path in folders]
+    found, sha256 = versions.manifests(saved_models), result["weights_sha256"]
+    paths = [path / versions.MANIFEST for path, m in found if m["weights_sha256"] == sha256]
     for path in paths:
         write_result(path, merge(read_result(path), result))
     return paths

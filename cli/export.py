@@ -70,6 +70,7 @@ class ExportOptions(SamplingOptions):
             raise UsageError("--out is for another --format; a version is published in --to")
         if self.format != "savedmodel" and (self.name is not None or self.dry_run):
             raise UsageError(f"--format {self.format} takes neither --name nor --dry-run")
+        versions.check_name(self.name or "default")
         if self.license is not None and self.format != "hub":
             raise UsageError(f"--format {self.format} writes no card; leave out --license")
         if len(self.runs) > 1 and self.format != "page":

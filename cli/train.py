@@ -10,7 +10,7 @@ from typing import Any
 
 from tfgen import registry
 from tfgen.errors import UsageError
-from tfgen.publishing.versions import find_run
+from tfgen.publishing.versions import check_name, find_run
 from tfgen.settings.training import RunConfig
 from tfgen.system.quiet import import_quietly, interruptible
 from tfgen.system.status import status
@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run_request(request: Request, began: float) -> None:
     config, publishing = request.config, request.publishing
+    check_name(run_name(config) if publishing.publish else config.options.name or "default")
     if request.plan.dry_run:
         *_, cost = import_quietly("tensorflow_probability", "tfgen.training.cost")
         print(cost.cost_table(config))

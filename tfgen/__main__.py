@@ -1,15 +1,20 @@
-"""`python -m tfgen`: lists the commands."""
+"""`python -m tfgen`: lists the commands. `python -m tfgen NAME …` is `tfgen-NAME …`."""
 
 import importlib
 import importlib.util
 import pkgutil
+import sys
 
 # Installed, the commands are a part of the package; in a checkout they are next to it.
 cli = importlib.import_module("tfgen.cli" if importlib.util.find_spec("tfgen.cli") else "cli")
-for entry in pkgutil.iter_modules(cli.__path__):
-    if not entry.name.startswith("_"):
-        module = importlib.import_module(f"{cli.__name__}.{entry.name}")
-        # The first line of a command's docstring is `tfgen-NAME`: what it does.
-        command, _, text = str(module.__doc__).partition("\n")[0].replace("`", "").partition(": ")
-        print(f"{command:<18}{text}")
+names = [entry.name for entry in pkgutil.iter_modules(cli.__path__) if entry.name[0] != "_"]
+modules = {name: importlib.import_module(f"{cli.__name__}.{name}") for name in names}
+for verb in sys.argv[1:2]:
+    if verb in modules:
+        raise SystemExit(modules[verb].main(sys.argv[2:]))
+for module in modules.values():
+    # The first line of a command's docstring is `tfgen-NAME`: what it does.
+    command, _, text = str(module.__doc__).partition("\n")[0].replace("`", "").partition(": ")
+    print(f"{command:<18}{text}")
 print("COMMAND --help explains a command")
+raise SystemExit(0 if sys.argv[1:] in ([], ["--help"]) else 2)

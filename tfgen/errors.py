@@ -46,6 +46,16 @@ def size_text(shape: Iterable[int | None]) -> str:
     return " × ".join("?" if side is None else str(side) for side in shape)
 
 
+def printable(text: object) -> str:
+    """A text, or a path, in one line; what is neither printable nor UTF-8 is escaped: `caf\\xe9`.
+
+    Texts of files that anybody may have written could otherwise move the cursor.
+    """
+    # Python has bytes that are not UTF-8 as U+DC80 to U+DCFF.
+    escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+    return "".join(escaped).replace("\\udc", "\\x")
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or the name of its class."""
     lines = map(str.strip, str(error).splitlines())

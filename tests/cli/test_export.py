@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 import zipfile
 from pathlib import Path
 from tempfile import gettempdir
@@ -16,6 +17,7 @@ from tests import commands
 from tests.conftest import Trained
 from tfgen.publishing.artifacts import identify
 from tfgen.publishing.opening import starting_model
+from tfgen.system import atomic
 from tfgen.training.folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -151,7 +153,7 @@ def test_an_archive_takes_the_place_of_a_name(trained: Trained, here: Path) -> N
     assert identify(archive).version[:2] == ("vae", 1)
 
 
-def test_a_damaged_archive_is_refused(trained: Trained) -> None:
+def test_a_damaged_archive_is_refused(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     version = trained.saved_models / NAME / "2"
     inside = {f"x/2/{name}": (version / name).read_bytes() for name in files(version)}
     outside, whole = Path(gettempdir()) / "escaped", "x/2/saved_model.pb"
@@ -159,14 +161,22 @@ def test_a_damaged_archive_is_refused(trained: Trained) -> None:
         "empty": {},
         "changed": inside | {whole: inside[whole] + b"?"},
         "escaping": inside | {f"../{outside.name}": b"", f"x/2/../../../{outside.name}": b""},
+        "large": inside | {"x/2/zeros": bytes(10**6)},
     }
+    monkeypatch.setattr(atomic, "_SLACK", 10**5)
     for name, members in archives.items():
-        with zipfile.ZipFile(f"{name}.tfgen", "w") as file:
+        with zipfile.ZipFile(f"{name}.tfgen", "w", zipfile.ZIP_DEFLATED) as file:
             for member, content in members.items():
                 file.writestr(member, content)
     Path("cut.tfgen").write_bytes(Path("changed.tfgen").read_bytes()[:-9])
-    messages = ("empty", "holds no version"), ("cut", "is damaged"), ("changed", "is damaged")
-    for name, message in (*messages, ("escaping", "escaped is not in its manifest")):
+    with zipfile.ZipFile("twice.tfgen", "w") as file, warnings.catch_warnings(action="ignore"):
+        for _ in range(2):
+            file.writestr(whole, b"")
+    content = Path("changed.tfgen").read_bytes()  # of which each member becomes encrypted
+    content = content.replace(b"PK\1\2\x14\3\x14\0\0\0", b"PK\1\2\x14\3\x14\0\1\0")
+    Path("encrypted.tfgen").write_bytes(content)
+    names = dict.fromkeys(("cut", "changed", "escaping", "twice", "encrypted", "large"), "damaged")
+    for name, message in {"empty": "holds no version", **names}.items():
         commands.refused("sample", [f"{name}.tfgen"], message, status=1)
     assert not outside.exists()
 

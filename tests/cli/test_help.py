@@ -40,6 +40,9 @@ def test_the_package_lists_the_commands(tmp_path: Path) -> None:
     *lines, _ = done.stdout.splitlines()
     assert [line.split()[0] for line in lines] == sorted(f"tfgen-{v}" for v in [*VERBS, "serve"])
     assert all(len(line) <= 100 for line in lines) and done.stderr == ""
+    done = commands.python(["-m", "tfgen", "sample", "--version"], tmp_path)
+    assert done.stdout == f"tfgen-sample {__version__}\n"
+    assert commands.python(["-m", "tfgen", "samples"], tmp_path).returncode == 2
 
 
 def help_text(

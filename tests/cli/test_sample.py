@@ -12,6 +12,7 @@ from PIL import Image
 from tests import commands
 from tests.arrays import shows_grid
 from tests.cli.conftest import OwnModels
+from tests.cli.worlds import edit_json
 from tests.conftest import SIDE, Trained, make_images
 from tfgen.data.pictures import Fitting, find_files, read_images
 from tfgen.figures import image_grid
@@ -196,12 +197,11 @@ def test_a_list_shows_all_versions_and_what_is_wrong_with_some(
 ) -> None:
     models = here / "models"
     shutil.copytree(trained.saved_models, models)
-    for number in ("3", "4"):
+    for number in ("3", "4", "5"):
         shutil.copytree(models / NAME / "2", models / NAME / number)
     (models / NAME / "3" / "saved_model.pb").write_bytes(b"damaged")
     (models / NAME / "4" / "manifest.json").unlink()
-    (models / NAME / "5").mkdir()
-    (models / NAME / "5" / "manifest.json").write_text('{"files": {}, "signatures": {}, "run": 1}')
+    edit_json(models / NAME / "5" / "manifest.json", published="\x1b[2J")
     (models / ".hidden").mkdir()
     assert commands.main("sample", ["--list", "--saved-models", str(models)]) == 0
     heading, *lines = (line.split("\t") for line in capfd.readouterr().out.splitlines())
@@ -212,7 +212,7 @@ def test_a_list_shows_all_versions_and_what_is_wrong_with_some(
     assert notes[NAME, "2"] == "preset mlp, dataset tiny, batch size 64, latent dim 2, hidden 4"
     assert "saved_model.pb is damaged" in notes[NAME, "3"]
     assert notes[NAME, "4"] == "not published by tfgen: it has no manifest.json"
-    assert notes[NAME, "5"] == ""
+    assert rows[NAME, "5"]["published"] == r"\x1b[2J"
     row = rows["vae", "1"]
     assert (row["epochs"], row["published"]) == ("100", "shipped")
     assert (row["FID"], row["n"]) == ("6.34", "10000")

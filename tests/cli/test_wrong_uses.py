@@ -25,15 +25,18 @@ ROWS = [
     ("train", f"{TRAIN} --epochs 1 --no-publish --run-dir {{runs}}/flat", 2, "--resume"),
     ("train", "vae --resume --run-dir {runs}/flat --hidden 4 5", 2, "--hidden [4]"),
     ("train", "vae --resume --run-dir {runs}/broken --epochs 3", 1, "no checkpoint"),
+    ("train", f"{TRAIN} --dataset tinny --name ../x", 2, "'../x'"),
     ("sample", f"{NAME} --saved-models {{models}} --n 0", 2, "n = 0"),
     ("sample", "nothing --saved-models {models}", 2, "'nothing'"),
     ("sample", "broken --saved-models {models}", 1, "manifest.json"),
     ("score", f"{NAME} {{runs}}/none.png --saved-models {{models}}", 2, "none.png"),
     ("reconstruct", "gan {data}", 2, "encoder"),
     ("export", "{runs}/none --to {models}", 2, "none"),
+    ("export", "{runs}/none --to {models} --name ../x", 2, "'../x'"),
     ("evaluate", "{runs}/none", 2, "none"),
-    ("compare", "{runs}/none", 2, "none"),
+    ("compare", "{runs}/\x1b[2J", 2, r"\x1b[2J"),
     ("data", "images {runs}/none --name x --to {runs}/x", 2, "none"),
+    ("data", "images {runs} --name x --to {runs}/x --size 0", 2, "--size '0'"),
 ]
 
 

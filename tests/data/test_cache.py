@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tests.cli.worlds import flip
 from tests.errors import refuses
 from tfgen.data import Dataset, Split, load
 from tfgen.data.dataset import fingerprint
@@ -104,6 +105,7 @@ def test_a_changed_data_set_and_a_damaged_cache_are_decoded_again(shapes, root, 
     for damage in [
         lambda: None,  # the data set is another one
         lambda: os.truncate(folder / "images.npy", 900),
+        lambda: flip(folder / "images.npy"),
         lambda: (folder / "labels.npy").unlink(),
         lambda: (folder / "cache.json").write_text("{"),
     ]:

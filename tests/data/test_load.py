@@ -86,7 +86,7 @@ def test_newest_version_is_taken_unless_one_is_asked_for(shapes):
 @pytest.mark.parametrize("name", ["features.json", "dataset_info.json"])
 def test_damaged_metadata_is_refused(shapes, name):
     path = shapes / name
-    for content in (path.read_text()[:-40], "[]", '{"name": 7}'):
+    for content in (path.read_text()[:-40], "[]", '{"name": 7}', "[" * 100_000):
         path.write_text(content)
         refuses(lambda: load("shapes", shapes.parent.parent), str(shapes))
     path.unlink()
@@ -126,6 +126,10 @@ def test_unsupported_images_are_refused(shapes):
     for part, other in (('"7"', '"-1"'), ('"uint8"', '"uint16"'), ('"3"', '"4"')):
         path.write_text(whole.replace(part, other))
         refuses(lambda: load("shapes", shapes), "'image'")
+    path.write_text(whole)
+    info = shapes / "dataset_info.json"
+    info.write_text(info.read_text().replace('"shapes"', '"../shapes"'))
+    refuses(lambda: load("shapes", shapes), "../shapes")
 
 
 def test_failed_download_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, capfd):

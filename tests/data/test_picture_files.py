@@ -11,8 +11,8 @@ from PIL import Image
 from tests.data.pictures import FORMATS, HEIGHT, WIDTH, noise, picture, read, saved
 from tests.errors import refuses
 from tfgen.data.importers.images import import_images
-from tfgen.data.pictures import Fitting, find_files, printable, read_images
-from tfgen.errors import UsageError
+from tfgen.data.pictures import Fitting, find_files, read_images
+from tfgen.errors import UsageError, printable
 
 SAME = Fitting((HEIGHT, WIDTH), channels=3)
 
@@ -63,7 +63,7 @@ def test_flipped_bit_of_a_png_is_found(tmp_path):
     refuses(lambda: read(path), "x.png is broken")
 
 
-def test_what_is_no_file_is_never_opened(tmp_path):
+def test_what_is_no_file_is_never_opened(tmp_path, monkeypatch):
     pipe, folder = tmp_path / "pipe.png", tmp_path / "folder.png"
     os.mkfifo(pipe)
     folder.mkdir()
@@ -71,6 +71,12 @@ def test_what_is_no_file_is_never_opened(tmp_path):
     refuses(lambda: read(folder), "folder.png is no regular file")
     refuses(lambda: read(tmp_path / "none.png"), "none.png cannot be read (No such file")
     assert find_files([tmp_path]) == [pipe]
+
+    def refused(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    refuses(lambda: read(folder), "folder.png cannot be read (Permission denied)")
 
 
 def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, monkeypatch, recwarn):

@@ -61,6 +61,7 @@ def change(folder: Path, edit: Callable[[Any], object]) -> None:
     [
         lambda f: cut(f / MANIFEST, 99),
         lambda f: edit_json(f / MANIFEST, format=2),
+        lambda f: (f / MANIFEST).write_text('{"request":' + "[" * 100_000),
         lambda f: change(f, lambda content: content["request"].pop("n")),
         lambda f: change(f, lambda content: content["shards"].reverse()),
         lambda f: change(f, lambda content: content["shards"][0].update(file="../other")),

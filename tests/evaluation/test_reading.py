@@ -61,7 +61,7 @@ def test_names_are_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_what_holds_no_evaluation_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
     other = json.dumps(evaluation("vae") | {"format": 2}).encode()
-    for content in (b"[1]", b"[", b"\x89PNG\xff", b'{"a": 1}', other):
+    for content in (b"[1]", b"[", b"[" * 100_000, b"\x89PNG\xff", b'{"a": 1}', other):
         file.write_bytes(content)
         with pytest.raises(WorkError, match="has no evaluation"):
             read_evaluation(str(file), tmp_path)

@@ -98,12 +98,6 @@ def restore_in_signature(path: Path, victim: Path) -> None:
     )
 
 
-HARMFUL: dict[str, Attack] = {
-    craft.__name__: craft
-    for craft in (save_in_branch, save_in_object, save_in_gradient, restore_in_signature)
-}
-
-
 # --- edits of a harmless version ------------------------------------------------------------
 
 
@@ -253,9 +247,8 @@ EDITS = (
     two_functions_of_one_name,
     composite_signature,
 )
+CRAFTED = (save_in_branch, save_in_object, save_in_gradient, restore_in_signature)
 ATTACKS: dict[str, Attack] = {
-    **HARMFUL,
+    **{craft.__name__: craft for craft in (*CRAFTED, second_graph, other_form)},
     **{change.__name__: edited(change) for change in EDITS},
-    "second_graph": second_graph,
-    "other_form": other_form,
 }

@@ -1,17 +1,22 @@
 """Published versions on disk: numbered, whole, checked before they are loaded."""
 
 import json
+import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from tests.cli.worlds import hold_lock
 from tests.errors import refuses
 from tfgen import VAE
 from tfgen.errors import UsageError, WorkError
 from tfgen.publishing import export, listing, versions
 from tfgen.publishing.artifacts import identify
+from tfgen.serving.listing import Listing
 from tfgen.serving.models import Models
+from tfgen.serving.pool import Pool
 
 
 def small(**fields: object) -> VAE:
@@ -72,7 +77,7 @@ def test_a_folder_that_cannot_be_read_is_not_replaced_by_the_shipped_one(tmp_pat
 
 
 def test_newest_version_and_the_one_asked_for(tmp_path: Path) -> None:
-    for number in ("2", "10", "9", ".writing-x", "latest"):
+    for number in ("2", "10", "9", ".writing-x", "latest", "011", "٣"):
         (tmp_path / "x" / number).mkdir(parents=True)
     assert versions.find("x", tmp_path).number == 10
     assert versions.find("x", tmp_path, 9).path == tmp_path / "x" / "9"
@@ -103,6 +108,43 @@ def test_damage_is_found(copy: Path) -> None:
     (copy / "extra").touch()
     with pytest.raises(WorkError, match="extra is not in its manifest"):
         versions.verify(copy)
+    (copy / "extra").unlink()
+    os.mkfifo(copy / "fingerprint")
+    with pytest.raises(WorkError, match="fingerprint is a pipe"):
+        versions.verify(copy)
+
+
+def test_a_bad_manifest_costs_its_own_version_alone(tmp_path: Path) -> None:
+    whole = versions.write_version(tmp_path, "x", lambda p: {**write_file(p), "weights": "epoch ?"})
+    manifest = json.loads((whole / "manifest.json").read_text())
+    entries = [{"evaluation": {"samples": {"fid": "5.9"}}}, {"run": {"data": {"class_names": 5}}}]
+    entries += [{"run": 1}, {"weights": 1}, {"format": 10**30}, {"name": "\ud800"}, {"files": None}]
+    entries += [{"signatures": {"sample": {"inputs": {}}}}, {"run": {"options": {"epochs": "1"}}}]
+    texts = [json.dumps(manifest | entry) for entry in entries]
+    for number, text in enumerate(["[]", "[" * 100_000, *texts], 3):
+        shutil.copytree(whole, whole.parent / str(number))
+        (whole.parent / str(number) / "manifest.json").write_text(text)
+    (whole.parent / "99").mkdir()
+    os.mkfifo(whole.parent / "99" / "manifest.json")
+    faults = [row[-1] for row in listing.rows(tmp_path, "x") if row[1] != "2"]
+    assert len(faults) == 3 + len(entries) and all("manifest.json" in fault for fault in faults)
+    models = Models(tmp_path, 1)
+    described = Listing(models, Pool(1, 0, 0), None).described(models.listed(), lambda listed: {})
+    (entry,) = (entry for entry in described if entry["name"] == "x")
+    assert [version["number"] for version in entry["versions"]] == [2]
+
+
+def test_what_a_killed_process_unpacked_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("killed", "running"):
+        (tmp_path / f"tfgen-archive-{name}" / "x" / "2").mkdir(parents=True)
+    hold_lock(tmp_path / "tfgen-archive-running")
+    versions.write_archive(versions.find("vae", tmp_path), tmp_path / "a.tfgen")
+    version = versions.Version.at(tmp_path / "a.tfgen")
+    running = {path.name for path in tmp_path.glob("tfgen-archive-*")}
+    assert running == {"tfgen-archive-running", version.path.parents[1].name}
 
 
 def test_an_evaluation_is_written_and_breaks_no_version(copy: Path) -> None:

@@ -50,7 +50,7 @@ def test_what_is_saved_is_read_back_and_two_are_kept(tmp_path: Path) -> None:
         damage,
         lambda path: (path / "arrays.npz").unlink(),
         lambda path: (path / "sha256.json").write_text("{}"),
-        lambda path: (path / "state.json").write_text("{"),
+        lambda path: (path / "sha256.json").write_text("[" * 100_000),
     ],
 )
 def test_a_broken_newest_one_is_reported_and_the_one_before_is_used(

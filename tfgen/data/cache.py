@@ -17,7 +17,7 @@ import numpy as np
 from tfgen.data.dataset import fingerprint
 from tfgen.data.reading import Prepared
 from tfgen.errors import WorkError
-from tfgen.system.atomic import fresh_folder, move_into_place
+from tfgen.system.atomic import fresh_folder, move_into_place, read_json
 from tfgen.system.status import status
 from tfgen.system.terminal import format_bytes
 
@@ -56,22 +56,24 @@ def read_cached(prepared: Prepared) -> tuple[np.ndarray, np.ndarray, str]:
     root.mkdir(parents=True, exist_ok=True)
     with (root / f".{target.name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with contextlib.suppress(OSError, ValueError):  # it is not there, or damaged
-            return _read(target, source)
+        with contextlib.suppress(OSError, ValueError, EOFError):  # it is not there, or damaged
+            return _read(target, prepared, source)
         shutil.rmtree(target, ignore_errors=True)  # who still reads it is not disturbed
         for unfinished in root.glob(f".{target.name}-*"):  # of killed processes
             shutil.rmtree(unfinished, ignore_errors=True)
         with status(f"decoding {prepared.name}, once, into {root}"):
             _decode_into(target, prepared, source)
-        return _read(target, source)
+        return _read(target, prepared, source)
 
 
-def _read(target: Path, source: object) -> tuple[np.ndarray, np.ndarray, str]:
-    information = json.loads((target / _INFORMATION).read_text(encoding="utf-8"))
-    if information["source"] != source:
-        raise ValueError("it was decoded from other records")
-    images = np.load(target / _IMAGES, mmap_mode="r")
-    return images, np.load(target / _LABELS), information["fingerprint"]
+def _read(target: Path, prepared: Prepared, source: object) -> tuple[np.ndarray, np.ndarray, str]:
+    information = read_json(target / _INFORMATION)
+    images, labels = np.load(target / _IMAGES, mmap_mode="r"), np.load(target / _LABELS)
+    with status(f"checking the decoded images of {prepared.name}"):
+        digest = fingerprint(prepared.divide(images, labels)[1:])
+    if information != {"source": source, "fingerprint": digest}:
+        raise ValueError("it was decoded from other records, or its bytes have changed")
+    return images, labels, digest
 
 
 def _decode_into(target: Path, prepared: Prepared, source: object) -> None:
@@ -93,7 +95,7 @@ def _decode_into(target: Path, prepared: Prepared, source: object) -> None:
                 labels.append(some)
         np.save(folder / _LABELS, np.concatenate(labels))
         images = np.load(folder / _IMAGES, mmap_mode="r")
-        _, *splits = prepared.divide(images, np.load(folder / _LABELS))
+        splits = prepared.divide(images, np.load(folder / _LABELS))[1:]
         information = {"source": source, "fingerprint": fingerprint(splits)}
         (folder / _INFORMATION).write_text(json.dumps(information), encoding="utf-8")
         move_into_place(folder, target)

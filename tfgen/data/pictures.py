@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
-from tfgen.errors import UsageError, size_text
+from tfgen.errors import UsageError, printable, size_text
 from tfgen.sampling import byte_pixels
 
 # Height, width.
@@ -207,6 +207,8 @@ def map_in_order(function: Callable[[_Item], _Result], items: Sequence[_Item]) -
 def attempt(function: Callable[..., _Result], path: Path, *arguments: object) -> _Result | str:
     """What the function returns for a file, or what is wrong with the file: `is empty`."""
     try:
+        if path.is_dir():
+            next(path.iterdir(), None)  # says why a folder cannot be read
         if path.exists() and not path.is_file():  # to open a pipe would wait for its other end
             return "is no regular file"
         return function(path, *arguments)
@@ -228,12 +230,6 @@ def check_any(count: int, skipped: Iterable[tuple[Path, str]]) -> None:
     if not count:
         faults = (f": {printable(path)} {reason}" for path, reason in skipped)
         raise UsageError(f"no picture can be read{next(faults, '')}")
-
-
-def printable(path: str | Path) -> str:
-    """A path in one line of UTF-8; what is neither printable nor UTF-8 is escaped: `caf\\xe9`."""
-    text = os.fsencode(path).decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 # --- one file ---------------------------------------------------------------------------

@@ -4,7 +4,6 @@ A TFDS directory names the Python classes of its features, and TFDS imports what
 tfgen reads the files itself, so that no foreign code runs.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 
 from tfgen.data.dataset import Split
 from tfgen.errors import UsageError
+from tfgen.system.atomic import read_json
 from tfgen.system.quiet import import_quietly
 
 # Most examples that one call of the map function decodes, and most bytes of their pixels. With more
@@ -145,9 +145,11 @@ def open_prepared(folder: Path) -> Prepared:
     """
     files, counts = {}, {}
     try:
-        features = json.loads((folder / "features.json").read_bytes())
-        info = json.loads((folder / "dataset_info.json").read_bytes())
+        features = read_json(folder / "features.json")
+        info = read_json(folder / "dataset_info.json")
         name, version, text = info["name"], info["version"], str(info.get("description", ""))
+        if not f"{name}{version}".replace(".", "").isidentifier():  # they are parts of paths
+            raise ValueError(f"its name is {name!r}, and its version {version!r}")
         for split in info["splits"]:
             stem = f"{folder}/{name}-{split['name']}.tfrecord"
             lengths = split.get("shardLengths", [])
@@ -155,7 +157,7 @@ def open_prepared(folder: Path) -> Prepared:
             files[split["name"]] = [f"{stem}-{index:05}-of-{n:05}" for index in range(n)]
             counts[split["name"]] = sum(map(int, lengths))
         path = folder / "metadata.json"
-        stored = json.loads(path.read_bytes()).get("held_out") if path.is_file() else None
+        stored = read_json(path).get("held_out") if path.is_file() else None
         held_out = stored and (int(stored["validation"]), int(stored["test"]))
         if held_out and not 0 < held_out[0] <= sum(held_out) < counts["train"]:
             raise ValueError(f"held_out is {stored}")

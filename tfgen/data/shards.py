@@ -18,7 +18,7 @@ from tfgen.data.reading import decoded
 from tfgen.errors import UsageError, WorkError
 from tfgen.sampling import BATCH
 from tfgen.settings.fields import Config
-from tfgen.system.atomic import file_sha256, write_bytes
+from tfgen.system.atomic import file_sha256, read_json, write_bytes
 from tfgen.system.quiet import import_quietly
 
 MANIFEST = "manifest.json"
@@ -159,7 +159,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def has_manifest(folder: Path) -> bool:
     """Whether a folder has a manifest of shards; those of published versions are others."""
     try:
-        content = json.loads((folder / MANIFEST).read_bytes())
+        content = read_json(folder / MANIFEST)
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and {"request", "shards"} <= content.keys()
@@ -177,7 +177,7 @@ def read_manifest(folder: Path) -> Manifest:
         text = f"{folder} has no {MANIFEST}: it lacks shards"
         raise UsageError(f"{text}; run its tfgen-sample command again, or choose a new folder")
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path)
         if content["format"] != _FORMAT:
             raise ValueError(f"its format is {content['format']!r}, not {_FORMAT}")
         request = ShardRequest.from_json(content["request"])

@@ -11,8 +11,8 @@ import numpy as np
 
 from tfgen.data._tfds import import_tfds, silence
 from tfgen.data.dataset import Split, count_classes
-from tfgen.data.pictures import map_in_order, printable
-from tfgen.errors import UsageError, WorkError, first_line, size_text
+from tfgen.data.pictures import map_in_order
+from tfgen.errors import UsageError, WorkError, first_line, printable, size_text
 from tfgen.system.atomic import fresh_folder, move_into_place
 from tfgen.system.quiet import import_quietly
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tfgen.errors import printable
 from tfgen.evaluation import metrics, reading
 from tfgen.evaluation.job import LEAST_RANKED
 from tfgen.evaluation.metrics import Metric, format_number
@@ -134,8 +135,9 @@ def _table(models: Mapping[str, Group], part: str) -> Table:
     rows += _reference_rows(models, counts) if part == "samples" else []
     columns = [m for m in _columns(part) if any(m.heading in row.cells for row in rows)]
     first = next(iter(models.values())).first
-    warnings = _warnings(models) if part == "samples" else []
-    return Table(part, _title(part, first, counts), columns, rows, _remarks(part, models), warnings)
+    warnings = [*map(printable, _warnings(models))] if part == "samples" else []
+    title, notes = _title(part, first, counts), [*map(printable, _remarks(part, models))]
+    return Table(part, printable(title), columns, rows, notes, warnings)
 
 
 def copied_images(group: Group | None) -> str:
@@ -215,7 +217,7 @@ def _texts(likelihood: Mapping[str, Any]) -> tuple[str, str, str]:
     """The setting that a likelihood depends on: its name, its text in a cell and in a remark."""
     for name, (cell, remark) in _SETTINGS.items():
         if name in likelihood:
-            return name, cell.format(likelihood[name]), remark.format(likelihood[name])
+            return name, printable(cell.format(likelihood[name])), remark.format(likelihood[name])
     return "", "exact", "exact"
 
 

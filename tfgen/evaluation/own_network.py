@@ -18,10 +18,10 @@ from tfgen.evaluation.classifier import FeatureClassifier, find_classifier, open
 from tfgen.evaluation.features import Extractor, ImageFeatures, RandomNetwork
 from tfgen.evaluation.job import Range
 from tfgen.models.base import ImageModel
-from tfgen.publishing import inspection
 from tfgen.publishing.artifacts import kind_at
 from tfgen.publishing.opening import load_keras_file
 from tfgen.publishing.operations import ALLOWED, LOCAL
+from tfgen.publishing.sampler import load_graph
 from tfgen.publishing.versions import Version, hash_files
 from tfgen.system.atomic import file_sha256
 
@@ -171,13 +171,7 @@ def open_extractor(path: Path, value_range: Range | None) -> Extractor | None:
 
 
 def _open_saved_model(path: Path, value_range: Range | None) -> OwnNetwork:
-    if fault := inspection.find_fault(path, ALLOWED | LOCAL):
-        raise WorkError(f"{path} is not loaded: {fault}; use model.export(folder) of Keras")
-    files = json.dumps(hash_files(path), sort_keys=True)
-    try:
-        model = tf.saved_model.load(str(path))
-    except Exception as error:  # TensorFlow raises many types
-        raise WorkError(f"{path} cannot be loaded: it is damaged") from error
+    files, model = json.dumps(hash_files(path), sort_keys=True), load_graph(path, ALLOWED | LOCAL)
     names = [name for name in ("features", "serving_default") if name in model.signatures]
     name = [*names, *model.signatures, ""][0]
     if not name:

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfgen.errors import UsageError, WorkError, describe
+from tfgen.errors import UsageError, WorkError, describe, printable
 from tfgen.evaluation.metrics import Metric
 from tfgen.publishing import versions
 from tfgen.publishing.artifacts import identify
 from tfgen.settings.training import RESUMABLE
+from tfgen.system.atomic import read_json
 from tfgen.training.folder import RunFolder
 
 # Version of evaluation.json.
@@ -65,7 +66,7 @@ def read_evaluation(argument: str, saved_models: Path) -> Evaluation:
         raise UsageError(f"{argument!r} lacks a name or an evaluation; pass NAME=EVALUATION")
     source = _find_evaluation(what, saved_models)
     try:
-        content: Any = None if source.is_dir() else json.loads(source.read_text())
+        content: Any = None if source.is_dir() else read_json(source)
         if source.name == versions.MANIFEST:
             content = content.get("evaluation")
         # Images that no model of tfgen made have no cost.
@@ -77,7 +78,7 @@ def read_evaluation(argument: str, saved_models: Path) -> Evaluation:
         raise WorkError(text) from error
     if not content:
         raise UsageError(f"{what} has not been evaluated; run: tfgen-evaluate {what}")
-    label = name.strip() or _default_name(source.absolute())
+    label = printable(name.strip() or _default_name(source.absolute()))
     return Evaluation(label, what, source, content, bool(name))
 
 

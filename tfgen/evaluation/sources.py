@@ -15,7 +15,7 @@ import tensorflow as tf
 from tfgen import random
 from tfgen.data import Dataset, Split, pictures
 from tfgen.data.shards import Manifest, read_manifest, read_shards
-from tfgen.errors import UsageError, WorkError
+from tfgen.errors import UsageError, WorkError, printable
 from tfgen.evaluation.distances import RunningMoments, frechet_distance, moments
 from tfgen.evaluation.features import Extractor
 from tfgen.evaluation.job import Advance, check_data_set, silent
@@ -294,9 +294,9 @@ def open_source(
         except UsageError as error:
             reason = str(error)
         manifest, training, title = sampler.manifest, sampler.training, sampler.title
-        weights, sha256 = str(manifest.get("weights")), manifest.get("weights_sha256")
+        weights, sha256 = manifest["weights"], manifest["weights_sha256"]
         # Versions of earlier releases have only what the evaluation of the run wrote.
-        cost = training.get("cost") or (manifest.get("evaluation") or {}).get("cost", {})
+        cost = training.get("cost") or manifest["evaluation"].get("cost") or {}
     # An older manifest has none; the rebuilt model lacks the count of steps.
     if sha256 is None and model is not None:
         sha256 = export.weights_sha256(model)
@@ -323,7 +323,7 @@ def open_source(
 
 def title(path: Path) -> str:
     """The name of a folder or of an NPZ file, for tables and files."""
-    return pictures.printable(path.stem if path.suffix.lower() == ".npz" else path.resolve().name)
+    return printable(path.stem if path.suffix.lower() == ".npz" else path.resolve().name)
 
 
 def open_images(
@@ -399,7 +399,7 @@ def _read_files(
         resized, skipped = resized + part.resized, skipped + part.skipped
     if not images:
         raise UsageError(f"{path} holds no pictures: {fault or 'it is empty'}")
-    in_order = [images[name] for name in map(pictures.printable, files) if name in images]
+    in_order = [images[name] for name in map(printable, files) if name in images]
     return np.stack(in_order), resized, skipped
 
 

@@ -1,12 +1,13 @@
 """What published versions are: preset, changed settings, date, figures. No TensorFlow here."""
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tfgen import registry
-from tfgen.errors import TfgenError
+from tfgen.errors import TfgenError, WorkError, printable
 from tfgen.publishing import versions
 from tfgen.settings.training import RESUMABLE, TrainingOptions
 from tfgen.system.terminal import count_noun
@@ -39,7 +40,8 @@ def rows(saved_models: Path, name: str | None = None) -> Iterator[tuple[str, ...
         for version in reversed(numbers)
         if name in (None, key)
     ]
-    yield from map(_row, sorted(listed, key=lambda v: v.path.parents[1] != saved_models))
+    for version in sorted(listed, key=lambda v: v.path.parents[1] != saved_models):
+        yield tuple(map(printable, _row(version)))
 
 
 def training_text(manifest: Mapping[str, Any]) -> str:
@@ -48,7 +50,7 @@ def training_text(manifest: Mapping[str, Any]) -> str:
     What is not known is left out; a version that is not from `tfgen-train` may have nothing.
     """
     date = manifest.get("published")
-    return ", ".join(filter(None, [_training(manifest), date and f"published {date}"]))
+    return printable(", ".join(filter(None, [_training(manifest), date and f"published {date}"])))
 
 
 def difference(before: versions.Version, after: versions.Version) -> str:
@@ -61,7 +63,7 @@ def difference(before: versions.Version, after: versions.Version) -> str:
     except TfgenError:
         return ""
     text = f"{after.name} version {after.number}: {new}; version {before.number}: {old}"
-    return "" if old == new else text
+    return "" if old == new else printable(text)
 
 
 def changed_settings(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,14 +79,14 @@ def changed_settings(run: Mapping[str, Any]) -> dict[str, Any]:
         The settings; none of them if the preset is unknown, for example because the package that
         adds the family is not installed.
     """
-    options, model = mapping(run, "options"), mapping(run, "model")
+    options, model = run.get("options") or {}, run.get("model") or {}
     try:
         preset = registry.family(run["family"]).preset(options["preset"])
-    except (TfgenError, KeyError, TypeError):
+    except (TfgenError, KeyError):
         return {}
     decided = [f.name for f in dataclasses.fields(preset.model) if "help" not in f.metadata]
     expected = {**TrainingOptions(**preset.training()).to_json(), **preset.model.to_json()}
-    if options.get("warmup_epochs") == preset.scaled_warmup(options.get("epochs", preset.epochs)):
+    if options.get("warmup_epochs") == preset.scaled_warmup(options.get("epochs") or preset.epochs):
         # Both were scaled to the number of training images.
         expected["warmup_epochs"] = options["warmup_epochs"]
     return {
@@ -94,45 +96,44 @@ def changed_settings(run: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def epochs_done(manifest: Mapping[str, Any]) -> Any:
+def epochs_done(manifest: Mapping[str, Any]) -> int | None:
     """Epochs that the published weights were trained for, or that the run had done.
 
     Older manifests have only the number of epochs that was asked for.
     """
-    kind, _, number = str(manifest.get("weights")).partition(" ")
-    if kind == "epoch":
-        return int(number)
-    run = mapping(manifest, "run")
-    return run.get("epochs_done", mapping(run, "options").get("epochs"))
+    if kept := re.fullmatch(r"epoch (\d{1,9})", manifest.get("weights", "")):
+        return int(kept[1])
+    run = manifest.get("run", {})
+    done = run.get("epochs_done")
+    return (run.get("options") or {}).get("epochs") if done is None else done
 
 
 # --- the columns ------------------------------------------------------------------------
 
 
 def _row(version: versions.Version) -> tuple[str, ...]:
-    bytes_ = sum(path.stat().st_size for path in version.path.rglob("*") if path.is_file())
-    key, size = (version.name, str(version.number)), f"{bytes_ / 1e6:.1f} MB"
-    if not versions.is_version(version.path):
-        fault = f"not published by tfgen: it has no {versions.MANIFEST}"
-        return (*key, "", "", size, "", "", "", fault)
+    key, size = (version.name, str(version.number)), ""
     try:
+        bytes_ = sum(path.stat().st_size for path in version.path.rglob("*") if path.is_file())
+        size = f"{bytes_ / 1e6:.1f} MB"
+        if not versions.is_version(version.path):
+            raise WorkError(f"not published by tfgen: it has no {versions.MANIFEST}")
         manifest = versions.verify(version.path)
-    except TfgenError as error:
+    except (TfgenError, OSError) as error:
         return (*key, "", "", size, "", "", "", str(error))
-    evaluation = mapping(manifest, "evaluation")
-    epochs, date = epochs_done(manifest), str(manifest.get("published", ""))
-    published = "shipped" if versions.is_shipped(version.path) else date
+    evaluation = manifest["evaluation"]
+    published = "shipped" if versions.is_shipped(version.path) else manifest["published"]
     # FID is larger with fewer samples.
-    fid, n = _figure(mapping(evaluation, "samples"), {"fid": "{:.2f}"}), evaluation.get("n", "")
-    likelihood = _figure(mapping(evaluation, "likelihood"), _LIKELIHOODS)
-    settings = ", ".join(_settings(manifest))
-    return (*key, str(epochs or ""), published, size, fid, str(n), likelihood, settings)
+    fid, n = _figure(evaluation, "samples", {"fid": "{:.2f}"}), evaluation.get("n", "")
+    likelihood = _figure(evaluation, "likelihood", _LIKELIHOODS)
+    epochs, settings = str(epochs_done(manifest) or ""), ", ".join(_settings(manifest))
+    return (*key, epochs, published, size, fid, str(n), likelihood, settings)
 
 
 def _settings(manifest: Mapping[str, Any]) -> list[str]:
     """The preset and the changed settings."""
-    run = mapping(manifest, "run")
-    preset = mapping(run, "options").get("preset")
+    run = manifest.get("run", {})
+    preset = (run.get("options") or {}).get("preset")
     changed = [_as_words(name, value) for name, value in changed_settings(run).items()]
     return changed if preset is None else [f"preset {preset}", *changed]
 
@@ -152,17 +153,12 @@ def _as_words(name: str, value: Any) -> str:
 def _training(manifest: Mapping[str, Any]) -> str:
     """The preset, the changed settings and the epochs."""
     epochs = epochs_done(manifest)
-    done = [count_noun(epochs, "epoch")] if isinstance(epochs, int) else []
+    done = [] if epochs is None else [count_noun(epochs, "epoch")]
     return ", ".join(_settings(manifest) + done)
 
 
-def _figure(values: Mapping[str, Any], forms: Mapping[str, str]) -> str:
+def _figure(evaluation: Mapping[str, Any], part: str, forms: Mapping[str, str]) -> str:
     """The first available figure, formatted by its entry in `forms`; empty if there is none."""
+    values = evaluation.get(part) or {}
     known = (name for name in forms if values.get(name) is not None)
     return next((forms[name].format(values[name]) for name in known), "")
-
-
-def mapping(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A part of a manifest; empty if it is missing or, after an edit, no table."""
-    part = values.get(name)
-    return part if isinstance(part, Mapping) else {}

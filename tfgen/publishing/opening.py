@@ -1,14 +1,11 @@
 """Open what tfgen wrote: runs, `.keras` files and published versions."""
 
-import io
-import json
 import shlex
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 import tensorflow as tf
 
@@ -21,6 +18,7 @@ from tfgen.publishing.artifacts import check_sampling, kind_at
 from tfgen.publishing.sampler import LocalSampler, load_saved_model
 from tfgen.publishing.sampler import Sampler as Sampler
 from tfgen.settings.training import RunConfig, TrainingOptions
+from tfgen.system.atomic import check_members
 from tfgen.training.checkpoint import Checkpoint, read_weights
 from tfgen.training.folder import RunFolder, run_name, saved_config
 
@@ -66,46 +64,13 @@ def load_keras_file(path: Path, *, compile: bool = True) -> Any:
     Raises:
         WorkError: it is not such a file, is damaged, or would read other files.
     """
-    if not zipfile.is_zipfile(path):
-        raise WorkError(f"{path} cannot be loaded: model.save() of Keras did not write it")
     registry.load_classes()  # registers the classes that the file may name
     try:
-        if fault := _find_keras_fault(path):
-            raise WorkError(f"{path} is not loaded: {fault}")
+        with zipfile.ZipFile(path) as archive:
+            check_members(archive, path.stat().st_size)
         return keras.saving.load_model(path, compile=compile, safe_mode=True)
-    except WorkError:
-        raise
     except Exception as error:  # Keras and h5py raise many types
         raise WorkError(f"{path} cannot be loaded ({describe(error)})") from error
-
-
-def _find_keras_fault(path: Path) -> str | None:
-    """Why a `.keras` file must not be loaded; None if it may be.
-
-    The safe mode of the lowest version of Keras that tfgen admits still runs another SavedModel in
-    a `TFSMLayer`, and reads weights from any file that the weights' own file names.
-    """
-    with zipfile.ZipFile(path) as archive:
-        classes: set[str] = set()
-        config = archive.read("config.json")
-        json.loads(config, object_hook=lambda entry: classes.add(str(entry.get("class_name"))))
-        if "TFSMLayer" in classes:
-            return "a TFSMLayer runs another SavedModel; pass that SavedModel instead"
-        for name in archive.namelist():
-            if name.endswith(".h5"):
-                with archive.open(name) as member, h5py.File(io.BytesIO(member.read())) as weights:
-                    if _reads_other_files(weights):
-                        return "its weights are in other files; save it again with model.save()"
-    return None
-
-
-def _reads_other_files(weights: h5py.File) -> bool:
-    """Whether an HDF5 file takes groups or values from other files."""
-    faults: list[bool] = []
-    weights.visititems_links(lambda _, link: faults.append(isinstance(link, h5py.ExternalLink)))
-    kinds = ("external", "is_virtual")  # of values; groups have neither
-    weights.visititems(lambda _, e: faults.append(any(getattr(e, kind, None) for kind in kinds)))
-    return any(faults)
 
 
 def load_run(path: Path, choice: str) -> tuple[Any, Checkpoint]:
@@ -227,7 +192,7 @@ def exported_model(path: str | Path) -> Any:
 def _exported(path: Path) -> tuple[Any, list[tf.Variable]]:
     """The model that a version was exported from, and those of its weights that the version has."""
     path = versions.Version.at(path).path
-    run = versions.read_manifest(path).get("run") or {}
+    run = versions.read_manifest(path)["run"]
     # The manifest's word for the parts that the caller passed.
     if own_parts := run.get("given"):
         parts = " and ".join(own_parts)

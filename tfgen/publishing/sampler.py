@@ -12,8 +12,7 @@ import tensorflow as tf
 
 from tfgen.errors import WorkError, describe
 from tfgen.nn.cores import PartedFunction
-from tfgen.publishing import inspection, versions
-from tfgen.publishing.listing import mapping
+from tfgen.publishing import inspection, operations, versions
 from tfgen.publishing.signatures import Signature, SignatureSampler, TensorSpec
 from tfgen.sampling import Arrays
 from tfgen.settings.model import images_at_once
@@ -39,7 +38,7 @@ class LocalSampler(SignatureSampler):
         """
         if signature not in self._functions:
             self.check_signature(signature)
-            shape = mapping(self.training, "model").get("image_shape", ())
+            shape = (self.training.get("model") or {}).get("image_shape") or ()
             most = images_at_once(_PART_SIZE, shape)
             self._functions[signature] = PartedFunction(*self._function(signature), most)
         return self._functions[signature](**inputs)
@@ -84,7 +83,7 @@ class Sampler(LocalSampler):
         self.name, self.number = version.name, version.number
         self.manifest, self._model = load_saved_model(version.path)
         self.signature_names = self._model.signatures.keys()
-        self.training = mapping(self.manifest, "run")
+        self.training = self.manifest["run"]
 
     @property
     def fingerprint(self) -> str:
@@ -98,22 +97,33 @@ class Sampler(LocalSampler):
 
 
 def load_saved_model(path: Path) -> tuple[dict[str, Any], Any]:
-    """The manifest of a version, and what TensorFlow loads of it.
-
-    Before it is loaded, its files are compared with the manifest and its graph is inspected, so
-    nothing that is loaded can run other code or touch files.
+    """The manifest of a version, and what TensorFlow loads of it; see `load_graph`.
 
     Args:
-        path: folder of the version.
+        path: folder of the version, whose files are compared with the manifest.
 
     Raises:
         WorkError: the version is damaged, or its graph holds what is not allowed.
     """
-    manifest = versions.verify(path)
-    if fault := inspection.find_fault(path):
+    return versions.verify(path), load_graph(path)
+
+
+def load_graph(path: Path, allowed: frozenset[str] = operations.ALLOWED) -> Any:
+    """What TensorFlow loads of a SavedModel.
+
+    Its graph is inspected before, so nothing that is loaded can run other code or touch files.
+
+    Args:
+        path: folder of the SavedModel.
+        allowed: the operations that it may hold.
+
+    Raises:
+        WorkError: it is damaged, or its graph holds what is not allowed.
+    """
+    if fault := inspection.find_fault(path, allowed):
         raise WorkError(f"{path} is not loaded: {fault}")
     try:
-        return manifest, tf.saved_model.load(str(path))
+        return tf.saved_model.load(str(path))
     except Exception as error:  # TensorFlow raises many types, some with several lines
         text = f"{path} is broken: TensorFlow cannot load it ({describe(error)})"
         raise WorkError(text) from error

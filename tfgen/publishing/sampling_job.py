@@ -16,11 +16,10 @@ import numpy as np
 from tfgen.data import shards
 from tfgen.data.shards import ShardRequest
 from tfgen.errors import UsageError, WorkError, first_line, size_text
-from tfgen.publishing.listing import mapping
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.random import image_seeds
 from tfgen.sampling import batches, byte_pixels, request_labels
-from tfgen.system.atomic import file_sha256, fresh_file, locked, write_bytes
+from tfgen.system.atomic import file_sha256, fresh_file, locked, read_json, write_bytes
 from tfgen.system.ray_cluster import RayCluster
 
 # The request, while it is not finished. A file that has a shard's name is whole.
@@ -50,7 +49,7 @@ def shard_request(
     # A PNG file holds images of one to four channels.
     if pixels == "png" and (len(shape) != 3 or not 1 <= shape[2] <= 4):
         raise UsageError(f"images of {size_text(shape)} cannot be stored as PNG; pass --pixels raw")
-    options, data = (mapping(sampler.training, name) for name in ("options", "data"))
+    options, data = (sampler.training.get(name) or {} for name in ("options", "data"))
     names = data.get("class_names")
     return ShardRequest(
         name=sampler.name,
@@ -205,7 +204,7 @@ class SamplingJob:
         elif (self.folder / REQUEST).is_file():
             path = self.folder / REQUEST
             try:
-                saved = ShardRequest.from_json(json.loads(path.read_bytes()))
+                saved = ShardRequest.from_json(read_json(path))
             except (ValueError, TypeError) as error:
                 raise WorkError(f"{path} is damaged ({error}); choose another folder") from error
             saved.check_same(self.request, self.folder)

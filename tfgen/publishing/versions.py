@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import tempfile
 import time
 import zipfile
@@ -21,9 +22,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+import orjson
+
 from tfgen.errors import UsageError, WorkError
 from tfgen.settings.fields import hint
-from tfgen.system.atomic import file_sha256, fresh_file, fresh_folder, seal, write_bytes
+from tfgen.system import atomic
 
 MANIFEST = "manifest.json"
 # The extension of an archive.
@@ -31,6 +34,24 @@ ARCHIVE = ".tfgen"
 # The number of a shipped version, and of the first version that a user publishes.
 SHIPPED, FIRST_TRAINED = 1, 2
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+# A folder 007 would be a second one of the number 7.
+_is_number = re.compile(r"[1-9][0-9]{0,17}").fullmatch
+
+# The types of what tfgen uses of a manifest. `*` stands for every key of a table; what ends in `?`
+# may be missing, or null; all else may have any type.
+_TENSORS = {"*": {"dtype": str, "shape": [int | None]}}
+_OPTIONS = {"preset?": str, "dataset?": str, "train_on?": str, "epochs?": int}
+_DATA = {"name?": str, "images?": int, "background?": int | float, "class_names?": [str]}
+_RUN = {"family?": str, "given?": [str], "epochs_done?": int, "options?": _OPTIONS, "data?": _DATA}
+_RUN |= {"model?": {"image_shape?": [int]}, "cost?": {}}
+_FIGURES = dict.fromkeys(("fid?", "bits_per_dim?", "negative_elbo?", "nll?"), int | float)
+_PARTS = ("samples?", "floor?", "modes?", "likelihood?", "cost?", "dataset?")
+_TEXTS = "family?", "weights?", "weights_sha256?", "published?"
+_ENTRIES: dict[str, Any] = dict.fromkeys(_TEXTS, str) | {"files": {"*": str}, "run?": _RUN}
+_ENTRIES |= {"evaluation?": {"n?": int} | dict.fromkeys(_PARTS, _FIGURES)}
+_ENTRIES |= {"signatures": {"*": {"inputs": _TENSORS, "outputs": _TENSORS}}}
+# What a manifest without such an entry is taken to say.
+_DEFAULTS = {"family": "", "weights": "", "weights_sha256": None, "published": ""}
 
 
 class Version(NamedTuple):
@@ -50,7 +71,8 @@ class Version(NamedTuple):
     def at(cls, path: str | Path) -> Self:
         """The version in a folder `<name>/<integer>` or in an archive.
 
-        An archive is unpacked into a temporary folder, which the end of the process removes.
+        An archive is unpacked into a temporary folder, which the end of the process removes; if the
+        process is killed, the next one that unpacks an archive does.
 
         Raises:
             UsageError: the path is not a published version.
@@ -68,15 +90,16 @@ class Version(NamedTuple):
 def is_version(path: Path) -> bool:
     """Whether a path is a published version.
 
-    It is an archive, or a folder whose name is an integer and that has a manifest.
+    It is an archive, or a folder whose name is a positive integer and that has a manifest.
     """
-    is_archive = path.suffix == ARCHIVE and path.is_file()
-    return is_archive or (path.absolute().name.isdecimal() and (path / MANIFEST).is_file())
+    if _is_number(path.absolute().name):
+        return (path / MANIFEST).is_file()
+    return path.suffix == ARCHIVE and path.is_file()
 
 
 @functools.cache
-def _unpack(archive: Path, changed: int) -> tuple[tempfile.TemporaryDirectory[str], Path]:
-    """A temporary folder with what an archive holds, and the folder of the version in it.
+def _unpack(archive: Path, changed: int) -> tuple[contextlib.ExitStack, Path]:
+    """What keeps a temporary folder, and the folder of an archive's version in it.
 
     Args:
         archive: the file.
@@ -85,14 +108,21 @@ def _unpack(archive: Path, changed: int) -> tuple[tempfile.TemporaryDirectory[st
     Raises:
         WorkError: it is damaged.
     """
-    folder = tempfile.TemporaryDirectory(prefix="tfgen-")
-    try:
-        with zipfile.ZipFile(archive) as file:
-            file.extractall(folder.name)  # keeps every member inside of the folder
-    except (zipfile.BadZipFile, zlib.error) as error:
-        raise WorkError(f"{archive} is damaged ({error}); ask for it again") from error
-    for path in filter(is_version, Path(folder.name).glob("*/*")):
-        return folder, path
+    # A folder of a killed process has content that no process locks.
+    for left in Path(tempfile.gettempdir()).glob("tfgen-archive-*/[!.]*"):
+        with contextlib.suppress(OSError, UsageError), atomic.locked(left.parent, "", ""):
+            shutil.rmtree(left.parent)
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tfgen-archive-"))
+        stack.enter_context(atomic.locked(Path(folder), f"folder {folder}", "try again"))
+        try:
+            with zipfile.ZipFile(archive) as file:
+                atomic.check_members(file, archive.stat().st_size)
+                file.extractall(folder)
+        except (zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, EOFError) as error:
+            raise WorkError(f"{archive} is damaged ({error}); ask for it again") from error
+        for path in filter(is_version, Path(folder).glob("*/*")):
+            return stack.pop_all(), path
     raise WorkError(f"{archive} holds no version, as tfgen-export --format archive writes it")
 
 
@@ -104,7 +134,7 @@ def write_archive(version: Version, path: Path) -> None:
         OSError: the disk is full or the folder cannot be written.
     """
     names = [MANIFEST, *verify(version.path)["files"]]
-    with fresh_file(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as file:
+    with atomic.fresh_file(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as file:
         for name in names:
             file.write(version.path / name, f"{version.name}/{version.number}/{name}")
 
@@ -140,7 +170,7 @@ def version_numbers(folder: Path) -> list[int]:
     Raises:
         UsageError: the folder cannot be read.
     """
-    return sorted(int(p.name) for p in read_folder(folder) if p.name.isdecimal() and p.is_dir())
+    return sorted(int(p.name) for p in read_folder(folder) if _is_number(p.name) and p.is_dir())
 
 
 def check_name(name: str) -> None:
@@ -243,27 +273,20 @@ def find_run(run: Mapping[str, Any], name: str, saved_models: Path) -> Path | No
         name: name to look under.
         saved_models: folder of published models.
     """
-    for number in reversed(version_numbers(saved_models / name)):
-        path = saved_models / name / str(number)
-        with contextlib.suppress(WorkError):  # a damaged manifest says nothing of a run
-            published = read_manifest(path).get("run")
-            # Manifests of earlier versions of tfgen lack the number of epochs done.
-            if isinstance(published, dict) and {**run, **published} == run:
-                return path
-    return None
+    runs = {path: manifest["run"] for path, manifest in manifests(saved_models, name)}
+    # Manifests of earlier versions of tfgen lack the number of epochs done.
+    found = [path for path, known in runs.items() if known and {**run, **known} == run]
+    return max(found, key=lambda path: int(path.name), default=None)
 
 
-def with_weights(sha256: str, saved_models: Path) -> Iterator[Path]:
-    """The versions in a folder that were published with these weights.
+def manifests(saved_models: Path, name: str = "*") -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The versions of a name, or of all names, in a folder, each with its manifest.
 
-    Args:
-        sha256: see `export.weights_sha256`.
-        saved_models: folder of published models.
+    Those whose manifest is damaged are left out.
     """
-    for path in filter(is_version, saved_models.glob("*/*")):
-        with contextlib.suppress(WorkError):  # a damaged manifest says nothing of weights
-            if read_manifest(path).get("weights_sha256") == sha256:
-                yield path
+    for path in filter(is_version, saved_models.glob(f"{name}/*")):
+        with contextlib.suppress(WorkError):
+            yield path, read_manifest(path)
 
 
 def names(saved_models: Path) -> list[str]:
@@ -286,18 +309,42 @@ def next_number(saved_models: Path, name: str) -> int:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest in a version's folder.
+    """The manifest in a version's folder; what tfgen uses of it has the type that it expects.
+
+    Returns:
+        `files`, the SHA-256 of each; `signatures`; `family`, `weights`, `published` and
+        `weights_sha256`, None if it is unknown; `run` and `evaluation`, which may be empty.
 
     Raises:
         WorkError: the manifest is missing or damaged.
     """
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
-        if not isinstance(manifest["files"], dict) or not isinstance(manifest["signatures"], dict):
-            raise ValueError("files and signatures are not tables")
-        return manifest
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        manifest = atomic.read_json(path / MANIFEST)
+        orjson.dumps(manifest)  # refuses integers, texts and depths that the page cannot have
+        _check_entries(manifest, _ENTRIES)
+    except (OSError, ValueError, TypeError) as error:
         raise WorkError(f"{path} is broken: its {MANIFEST} cannot be read ({error})") from error
+    known = {name: value for name, value in manifest.items() if value is not None}
+    return {**_DEFAULTS, "run": {}, "evaluation": {}, **known}
+
+
+def _check_entries(value: Any, kind: Any, place: str = "") -> None:
+    """Checks the types of a part of a manifest; see `_ENTRIES`.
+
+    Raises:
+        ValueError: an entry has another type; the message says which.
+    """
+    if isinstance(kind, dict) and isinstance(value, dict):
+        for key, part in kind.items():
+            name = key.removesuffix("?")
+            for entry in value if key == "*" else [name]:
+                if name == key or value.get(entry) is not None:
+                    _check_entries(value.get(entry), part, f"{place}/{entry}")
+    elif isinstance(kind, list) and isinstance(value, list):
+        for entry in value:
+            _check_entries(entry, kind[0], place)
+    elif isinstance(kind, dict | list) or not isinstance(value, kind):
+        raise ValueError(f"{place or 'it'} is {value!r:.60}")
 
 
 def write_evaluation(path: Path, evaluation: Mapping[str, Any]) -> None:
@@ -308,7 +355,7 @@ def write_evaluation(path: Path, evaluation: Mapping[str, Any]) -> None:
         OSError: the disk is full or the folder cannot be written.
     """
     manifest = read_manifest(path) | {"evaluation": dict(evaluation)}
-    write_bytes(path / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+    atomic.write_bytes(path / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
 
 
 def verify(path: Path) -> dict[str, Any]:
@@ -332,9 +379,15 @@ def hash_files(path: Path) -> dict[str, str]:
 
     Without the manifest, and without hidden files, such as a manifest that was not written to its
     end; no loader reads them.
+
+    Raises:
+        WorkError: there is a pipe, or a link that leads to no file.
     """
-    files = (p for p in sorted(path.rglob("*")) if p.is_file() and not p.name.startswith("."))
-    return {p.relative_to(path).as_posix(): file_sha256(p) for p in files if p.name != MANIFEST}
+    paths = sorted(path.rglob("*"))
+    for p in (p for p in paths if not p.is_file() and (p.is_symlink() or not p.is_dir())):
+        raise WorkError(f"{path} is broken: {p.relative_to(path)} is a pipe, or a link to no file")
+    files = (p for p in paths if p.is_file() and p.name != MANIFEST and p.name[0] != ".")
+    return {p.relative_to(path).as_posix(): atomic.file_sha256(p) for p in files}
 
 
 def write_version(
@@ -356,11 +409,11 @@ def write_version(
     """
     base = saved_models / name
     # A server ignores the hidden folder, because its name is no integer.
-    with fresh_folder(base, "writing") as temporary:
+    with atomic.fresh_folder(base, "writing") as temporary:
         manifest = {"format": 1, "name": name, "published": time.strftime("%Y-%m-%d")}
         manifest |= {**write(temporary), "files": hash_files(temporary)}
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-        seal(temporary)
+        atomic.seal(temporary)
         while True:
             target = base / str(next_number(saved_models, name))
             try:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from tfgen import registry
-from tfgen.errors import UsageError, WorkError
+from tfgen.errors import UsageError
 from tfgen.evaluation import reading, tables
 from tfgen.evaluation.compare import Table, compare
 from tfgen.evaluation.metrics import format_number
 from tfgen.figures import image_grid, png_bytes
 from tfgen.publishing import versions
-from tfgen.publishing.listing import mapping, training_text
+from tfgen.publishing.listing import training_text
 from tfgen.publishing.signatures import describe_signature
 from tfgen.serving import static
 from tfgen.serving.listing import dataset_name
@@ -79,27 +79,21 @@ def model_card(version: versions.Version, license: str | None = None) -> str:
     Raises:
         WorkError: the manifest or the evaluation in it is damaged.
     """
-    try:
-        return _write_card(version, versions.read_manifest(version.path), license)
-    except (LookupError, TypeError, AttributeError, StopIteration) as error:
-        raise WorkError(f"{version.path} has a broken manifest ({error!r})") from error
-
-
-def _write_card(version: versions.Version, manifest: Mapping[str, Any], license: str | None) -> str:
-    archive, is_sampler = f"{version.name}{versions.ARCHIVE}", "sample" in manifest["signatures"]
+    manifest, archive = versions.read_manifest(version.path), f"{version.name}{versions.ARCHIVE}"
+    is_sampler = "sample" in manifest["signatures"]
     name = "sample" if is_sampler else next(iter(manifest["signatures"]))
     tensors = manifest["signatures"][name]
     inputs = ", ".join(f"{key}={_two_rows(spec)}" for key, spec in tensors["inputs"].items())
     signature = describe_signature(tensors)
     command = f"sample {archive}" if is_sampler else f"evaluate FOLDER --classifier {archive}"
     compared: list[Table] = []
-    if manifest.get("evaluation"):
+    if manifest["evaluation"]:
         compared = compare([reading.read_evaluation(str(version.path.absolute()), version.path)])
     license = license or ("apache-2.0" if versions.is_shipped(version.path) else None)
     fields = {"license": license, **_fields(version.name, manifest, compared)}
     header = [f"{k}: {json.dumps(v, ensure_ascii=False)}" for k, v in fields.items() if v]
-    entries = [entry for entry in registry.families() if entry.name == manifest.get("family")]
-    options, data = (mapping(mapping(manifest, "run"), name) for name in ("options", "data"))
+    entries = [entry for entry in registry.families() if entry.name == manifest["family"]]
+    options, data = (manifest["run"].get(name) or {} for name in ("options", "data"))
     facts = {"data set": dataset_name(manifest), "about the data": data.get("description")}
     facts |= {"settings": training_text(manifest), "seed": options.get("seed")}
     training = [
@@ -137,9 +131,9 @@ def _fields(name: str, manifest: Mapping[str, Any], compared: list[Table]) -> di
     signatures, dataset = manifest["signatures"], dataset_name(manifest).partition(":")[0]
     # The hub has no task for images of a class.
     task = "unconditional-image-generation" if "sample" in signatures else "image-classification"
-    tags = ["tensorflow", manifest.get("family"), "classes" in signatures and "class-conditional"]
+    tags = ["tensorflow", manifest["family"], "classes" in signatures and "class-conditional"]
     metrics = [metric for table in compared for metric in _metrics(table)]
-    judged_on = mapping(mapping(manifest, "evaluation"), "dataset")
+    judged_on = manifest["evaluation"].get("dataset") or {}
     data = {"name": judged_on.get("name"), "split": judged_on.get("split")}
     data["type"] = _ON_HUB.get(str(data["name"]), data["name"])
     result = {"task": {"type": task}, "dataset": data, "metrics": metrics}

@@ -12,7 +12,7 @@ import numpy as np
 
 from tfgen import figures, registry
 from tfgen.errors import describe
-from tfgen.publishing.listing import epochs_done, mapping, training_text
+from tfgen.publishing.listing import epochs_done, training_text
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.serving.models import Listed, Models
 from tfgen.serving.pool import Pool
@@ -77,7 +77,7 @@ class Listing:
     def _described(self, listed: Listed, measure: Measure) -> dict[str, Any]:
         """A model; `test_statistics` is None until they are computed, and may be empty."""
         name, versions, manifest, _ = listed
-        run, family = mapping(manifest, "run"), str(manifest.get("family"))
+        family, data = manifest["family"], manifest["run"].get("data") or {}
         has_images = self._has_images(dataset_name(manifest))
         tensors = {
             key: spec["shape"][1:]
@@ -93,11 +93,11 @@ class Listing:
             "details": training_text(manifest),
             "versions": list(versions),
             "image_shape": tensors.get("images", []),
-            "background": mapping(run, "data").get("background", 0),
-            "latent_dim": tensors.get("latents", [0])[0],
-            "num_classes": tensors.get("one_hot", [0])[0],
+            "background": data.get("background") or 0,
+            "latent_dim": (tensors.get("latents") or [0])[0],
+            "num_classes": (tensors.get("one_hot") or [0])[0],
             "signatures": manifest["signatures"],
-            "class_names": mapping(run, "data").get("class_names") or [],
+            "class_names": data.get("class_names") or [],
             "dataset": dataset_name(manifest) or None,
             "real": f"/page/real/{name}.png" if has_images else None,
             "test_statistics": measure(listed) if has_images else None,
@@ -110,7 +110,7 @@ class Listing:
             The PNG; None if there is no such model, or its data set is not at hand.
         """
         manifests = (m.manifest for m in self.models.listed() if m.name == name)
-        dataset = dataset_name(next(manifests, {}))
+        dataset = dataset_name(next(manifests, {"run": {}}))
         if not self._has_images(dataset):
             return None
         images = self.test_images(dataset)[0][: GRID_SIDE**2]
@@ -194,7 +194,7 @@ def _order(listed: Listed) -> tuple[int, int]:
 
     The page opens on the first one.
     """
-    family = str(listed.manifest.get("family"))
+    family = listed.manifest["family"]
     if not listed.versions[0]["shipped"]:
         return -listed.key.stamp[1], 0
     return 0, [*registry.names(), family].index(family)
@@ -217,17 +217,17 @@ def summarize(manifest: Mapping[str, Any]) -> str:
 
     What is not known is left out.
     """
-    run, name = mapping(manifest, "run"), dataset_name(manifest)
-    options, known = mapping(run, "options"), _MNIST if name == "mnist" else {}
-    images = mapping(run, "data").get("images") or known.get(options.get("train_on", "train"))
+    options, data = (manifest["run"].get(part) or {} for part in ("options", "data"))
+    known = _MNIST if (name := dataset_name(manifest)) == "mnist" else {}
+    images = data.get("images") or known.get(options.get("train_on", "train"))
     # The epochs before it was trained further are those of another run.
     words = ["trained further" if options.get("start_from") else "trained"]
     if name:
         count = f"{images:,} ".replace(",", "\N{NO-BREAK SPACE}") if images else ""
         words.append(f"on {count}" + ("digits" if name == "mnist" else f"images of {name}"))
-    if isinstance(epochs := epochs_done(manifest), int):
+    if (epochs := epochs_done(manifest)) is not None:
         words.append(f"for {count_noun(epochs, 'epoch')}")
-    fid = mapping(mapping(manifest, "evaluation"), "samples").get("fid")
+    fid = (manifest["evaluation"].get("samples") or {}).get("fid")
     quality = "" if fid is None else f"; FID {fid:.2f}, lower is better"
     return " ".join(words) + quality if words[1:] else ""
 
@@ -282,6 +282,5 @@ def principal_directions(latents: np.ndarray) -> dict[str, list[float]] | None:
 
 def dataset_name(manifest: Mapping[str, Any]) -> str:
     """The data set that a model was trained on; empty if the manifest does not say."""
-    run = mapping(manifest, "run")
-    name = mapping(run, "options").get("dataset") or mapping(run, "data").get("name")
-    return name if isinstance(name, str) else ""
+    options, data = (manifest["run"].get(part) or {} for part in ("options", "data"))
+    return options.get("dataset") or data.get("name") or ""

@@ -20,7 +20,6 @@ from starlette.exceptions import HTTPException
 from tfgen.errors import TfgenError, UsageError
 from tfgen.evaluation.metrics import shown_metrics
 from tfgen.publishing import versions
-from tfgen.publishing.listing import mapping
 from tfgen.publishing.signatures import Signature
 from tfgen.publishing.versions import Version
 from tfgen.sampling import check_labels
@@ -278,7 +277,7 @@ def open_version(version: Version) -> OpenVersion:
     names = sorted({DEFAULT_SIGNATURE, *sampler.manifest["signatures"]})
     signatures = {name: sampler.signature(name) for name in names if sampler.has_signature(name)}
     metadata = read_metadata(version)
-    if class_names := mapping(sampler.training, "data").get("class_names"):
+    if class_names := (sampler.training.get("data") or {}).get("class_names"):
         metadata["metadata"]["class_names"] = class_names  # TensorFlow Serving has none
     return OpenVersion(sampler, signatures, metadata)
 
@@ -297,9 +296,8 @@ def read_metadata(version: Version) -> dict[str, Any]:
 
 def shown_version(number: int, is_shipped: bool, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """A version as the page lists it, with the metrics of its evaluation; None without one."""
-    evaluation = mapping(manifest, "evaluation")
-    parts = {name: mapping(evaluation, name) for name in evaluation}
-    metrics = shown_metrics(parts) if evaluation else None
+    evaluation = manifest["evaluation"]
+    metrics = shown_metrics(evaluation) if evaluation else None
     return {"number": number, "shipped": is_shipped, "evaluation": metrics}
 
 

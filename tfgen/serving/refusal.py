@@ -5,6 +5,8 @@ import sys
 
 from starlette.exceptions import HTTPException
 
+from tfgen.errors import printable
+
 
 def not_found(name: str, number: int | None = None) -> HTTPException:
     """The error for a model or a version that is not served, in TensorFlow Serving's words."""
@@ -19,6 +21,6 @@ def invalid(message: str) -> HTTPException:
 
 def report_error(text: str) -> None:
     """Writes an error to standard error, in one line; never fails."""
-    line = " ".join(text.split())
+    line = printable(" ".join(text.split()))
     with contextlib.suppress(OSError, ValueError):  # the reader of a pipe has ended
         print(f"tfgen-serve: error: {line}", file=sys.stderr, flush=True)

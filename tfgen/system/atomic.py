@@ -1,23 +1,30 @@
-"""Folders and files that appear whole or not at all, their hashes, and locks of folders."""
+"""Files: written whole or not at all, read within bounds; their hashes, and locks of folders."""
 
 import contextlib
 import fcntl
 import hashlib
 import io
+import json
 import os
 import secrets
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tfgen.errors import UsageError
+from tfgen.system.terminal import format_bytes
 
 if TYPE_CHECKING:
     import numpy as np
 
 # The file whose lock is that of its folder.
 LOCK = ".lock"
+_MAX_JSON = 2**26
+# A packed file may hold this many times its own bytes, and some more; deflate reaches 1032. On a
+# disk, the least file takes a block.
+_RATIO, _SLACK, _BLOCK = 100, 2**26, 2**12
 
 
 @contextlib.contextmanager
@@ -123,6 +130,47 @@ def write_arrays(path: Path, arrays: Mapping[str, "np.ndarray"]) -> None:
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     write_bytes(path, file.getvalue())
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        OSError: it cannot be read, or is no file: to open a pipe would wait for its other end.
+        ValueError: it is no JSON, has more than 64 MiB, or is nested too deeply.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is no file")
+    with path.open("rb") as file:
+        try:
+            return json.loads(file.read(_MAX_JSON))
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
+
+
+def check_unpacked(unpacked: int, packed: int) -> None:
+    """Checks how many bytes a file of so many bytes is to become in memory or on the disk.
+
+    Raises:
+        ValueError: they are out of proportion.
+    """
+    if unpacked > _RATIO * packed + _SLACK:
+        raise ValueError(f"{format_bytes(packed)} cannot hold {format_bytes(unpacked)}")
+
+
+def check_members(archive: zipfile.ZipFile, packed: int) -> None:
+    """Checks the members of a ZIP file of so many bytes before any of them is unpacked.
+
+    Raises:
+        ValueError: one is there twice, outside of the archive's folder, encrypted, or not packed by
+            deflate; or they are too many or too large.
+    """
+    members, methods = archive.infolist(), (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+    is_odd = any(m.flag_bits & 1 or m.compress_type not in methods for m in members)
+    places = {tuple(member.filename.split("/")) for member in members}
+    if is_odd or len(places) < len(members) or any(".." in p or not p[0] for p in places):
+        raise ValueError("members are encrypted, packed oddly, of one name, or outside of it")
+    check_unpacked(sum(_BLOCK + member.file_size for member in members), packed)
 
 
 def file_sha256(path: Path) -> str:

@@ -24,7 +24,7 @@ import numpy as np
 
 from tfgen.errors import UsageError, WorkError
 from tfgen.system import machine
-from tfgen.system.atomic import file_sha256, fresh_folder, move_into_place
+from tfgen.system.atomic import file_sha256, fresh_folder, move_into_place, read_json
 from tfgen.system.terminal import count_noun, format_bytes, format_value
 from tfgen.training.folder import RunFolder
 
@@ -170,13 +170,13 @@ def read(path: Path, name: str) -> Checkpoint:
         WorkError: a file is missing or damaged.
     """
     try:
-        hashes = json.loads((path / _MANIFEST).read_text())
+        hashes = read_json(path / _MANIFEST)
         for part in (_ARRAYS, _STATE):
             if file_sha256(path / part) != hashes.get(part):
                 raise WorkError(f"checkpoint {path} is damaged: {part} does not match its SHA-256")
         with np.load(path / _ARRAYS, allow_pickle=False) as file:
-            return Checkpoint(path, dict(file), json.loads((path / _STATE).read_text()), name)
-    except (OSError, ValueError, AttributeError, RecursionError, zipfile.BadZipFile) as error:
+            return Checkpoint(path, dict(file), read_json(path / _STATE), name)
+    except (OSError, ValueError, AttributeError, zipfile.BadZipFile) as error:
         raise WorkError(f"checkpoint {path} cannot be read: {error}") from error
 
 
@@ -256,7 +256,7 @@ def read_weights(run: Path, choice: str) -> Checkpoint | None:
     folders = {}
     for path in folder.glob("[a-z]*-*"):
         with contextlib.suppress(OSError, ValueError):  # it is damaged, or was just removed
-            state = json.loads((path / _STATE).read_text())
+            state = read_json(path / _STATE)
             if state["epoch"] and not state.get("batch"):
                 folders[state["epoch"]] = path
     if folders and int(choice) not in folders:

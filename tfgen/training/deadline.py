@@ -6,7 +6,7 @@ import time
 from statistics import mean
 from typing import NamedTuple
 
-from tfgen.training.folder import RunFolder
+from tfgen.training.folder import RunFolder, read_lines
 
 # Seconds from one change of the share to the next; a longer step is a change of its own.
 _INTERVAL = 1.0
@@ -24,14 +24,8 @@ class Point(NamedTuple):
 
 
 def read_points(folder: RunFolder) -> list[Point]:
-    """The log of a deadline, without a last line that a kill cut short; empty without a log."""
-    points, path = [], folder.schedule
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            points.append(Point(**json.loads(line)))
-        except (ValueError, TypeError):
-            break
-    return points
+    """The log of a deadline; empty without a log."""
+    return [Point(**row) for row in read_lines(folder.schedule) if row.keys() == {*Point._fields}]
 
 
 def minutes_used(folder: RunFolder) -> float:

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,7 +13,7 @@ from tfgen import registry
 from tfgen.errors import UsageError, WorkError
 from tfgen.settings.fields import flag_of
 from tfgen.settings.training import RESUMABLE, RunConfig, TrainingOptions
-from tfgen.system.atomic import locked, write_bytes
+from tfgen.system.atomic import locked, read_json, write_bytes
 
 # Parent of the run directories that are not set by --run-dir.
 RUNS = Path("runs")
@@ -50,7 +50,7 @@ class RunFolder:
         if not self.config.is_file():
             raise UsageError(f"{self.path} is not a run directory: it has no config.json")
         try:
-            data: dict[str, Any] = json.loads(self.config.read_text())
+            data: dict[str, Any] = read_json(self.config)
             if not {"family", "model", "options"} <= data.keys():
                 raise ValueError("it lacks family, model or options")
             return data
@@ -86,9 +86,9 @@ class RunFolder:
         write_bytes(self.config, (json.dumps(data, indent=2) + "\n").encode())
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; a damaged one, or one that a kill cut short, is left out."""
-        lines = self.metrics.read_bytes().splitlines() if self.metrics.exists() else []
-        return [row for row in map(_read_row, lines) if row is not None]
+        """The lines of metrics.jsonl: the number of an epoch, and further numbers."""
+        rows = [row for row in read_lines(self.metrics) if "epoch" in row]
+        return [row for row in rows if all(isinstance(v, int | float) for v in row.values())]
 
     def read_cost(self) -> dict[str, Any]:
         """Cost of the training, from its log: epochs, time, memory, machine.
@@ -129,7 +129,7 @@ class RunFolder:
         if not self.evaluation.is_file():
             return None
         try:
-            evaluation: dict[str, Any] = json.loads(self.evaluation.read_text())
+            evaluation: dict[str, Any] = read_json(self.evaluation)
             return evaluation if evaluation["weights_sha256"] == weights_sha256 else None
         except (ValueError, KeyError, TypeError) as error:
             raise WorkError(f"{self.evaluation} is damaged: {error}; remove it") from error
@@ -146,14 +146,12 @@ class RunFolder:
             file.write(json.dumps(row) + "\n")
 
 
-def _read_row(line: bytes) -> dict[str, Any] | None:
-    """A line of metrics.jsonl, a number of an epoch and further numbers; None if it is damaged."""
-    try:
-        row = json.loads(line)
-        is_whole = "epoch" in row and all(isinstance(value, int | float) for value in row.values())
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        return None
-    return row if is_whole else None
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The tables in the lines of a file, without those that are damaged, or that a kill cut."""
+    for line in path.read_bytes().splitlines() if path.exists() else ():
+        with contextlib.suppress(ValueError, RecursionError):
+            if isinstance(row := json.loads(line), dict):
+                yield row
 
 
 def run_name(config: RunConfig) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 
 from tfgen.data.dataset import Split
 from tfgen.errors import UsageError, size_text
+from tfgen.system.atomic import check_unpacked
 
 # The type codes that are read: those of images, and of labels in some files.
 _DTYPES: dict[int, np.dtype] = {0x08: np.dtype(np.uint8), 0x0C: np.dtype(">i4")}
@@ -87,18 +88,20 @@ def read_idx(path: str | Path) -> np.ndarray:
         UsageError: the file is missing, broken, or not an IDX file.
     """
     try:
-        content = Path(path).read_bytes()
-        if content.startswith(_GZIP):
-            content = gzip.decompress(content)
-        zeros, code, dimensions = struct.unpack_from(">HBB", content)
-        shape = struct.unpack_from(f">{dimensions}I", content, 4)
-        dtype = _DTYPES[code]
-        if zeros or len(content) - 4 - 4 * dimensions != math.prod(shape) * dtype.itemsize:
-            raise ValueError(f"{len(content)} bytes are not {size_text(shape)} entries")
+        with Path(path).open("rb") as file:
+            reader = gzip.GzipFile(fileobj=file) if file.peek(2).startswith(_GZIP) else file
+            zeros, code, dimensions = struct.unpack(">HBB", reader.read(4))
+            shape = struct.unpack(f">{dimensions}I", reader.read(4 * dimensions))
+            dtype = _DTYPES[code]
+            size = math.prod(shape) * dtype.itemsize
+            check_unpacked(size, Path(path).stat().st_size)
+            content = reader.read(size + 1)  # to the end, where gzip checks its sum
+        if zeros or len(content) != size:
+            raise ValueError(f"it does not hold {size_text(shape)} entries")
     except (OSError, EOFError, zlib.error, struct.error, KeyError, ValueError) as error:
         text = f"{path} is missing, broken, or no IDX file ({error}); fetch it again"
         raise UsageError(text) from None
-    array = np.frombuffer(content, dtype, offset=4 + 4 * dimensions).reshape(shape)
+    array = np.frombuffer(content, dtype).reshape(shape)
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 

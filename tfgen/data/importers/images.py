@@ -18,10 +18,10 @@ import numpy as np
 from PIL import ImageColor
 
 from tfgen.data import pictures
-from tfgen.data.pictures import Fitting, printable
+from tfgen.data.pictures import Fitting
 from tfgen.data.reading import held_out_share
 from tfgen.data.writing import image_batches
-from tfgen.errors import UsageError
+from tfgen.errors import UsageError, printable
 from tfgen.system.atomic import file_sha256
 
 _SPLITS = ("train", "test")
