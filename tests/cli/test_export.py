@@ -161,7 +161,7 @@ def test_a_damaged_archive_is_refused(trained: Trained, monkeypatch: pytest.Monk
         "empty": {},
         "changed": inside | {whole: inside[whole] + b"?"},
         "escaping": inside | {f"../{outside.name}": b"", f"x/2/../../../{outside.name}": b""},
-        "large": inside | {"x/2/zeros": bytes(10**6)},
+        "large": inside | {"x/2/zeros": bytes(5 * 10**7)},
     }
     monkeypatch.setattr(atomic, "_SLACK", 10**5)
     for name, members in archives.items():
