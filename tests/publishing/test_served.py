@@ -266,5 +266,5 @@ def test_without_the_extra_there_is_no_warm_up_and_a_version(
     path = export.publish(GAN(image_shape=SHAPE, latent_dim=2, **HIDDEN), tmp_path, "gan")
     assert not (path / "assets.extra").exists()
     assert Sampler(versions.find("gan", tmp_path)).number == 2
-    with pytest.raises(UsageError, match=r"pip install 'tfgen\[serving\]'"):
+    with pytest.raises(UsageError, match=r"pip install '.\[serving\]'"):
         Grpc("localhost:8500")
