@@ -87,7 +87,7 @@ def evaluate_images(
     # A link that leads nowhere is among the files, too; reading will report it.
     if out and out.exists() and any(file.exists() and file.samefile(out) for file in files):
         raise UsageError(f"cannot write {out}: it is among the images; choose another file")
-    return use_sampler(options, lambda s: evaluate_files(options, s, signature, files))
+    return use_sampler(options, lambda used: evaluate_files(options, used, signature, files))
 
 
 def evaluate_files(

@@ -97,14 +97,17 @@ def open_sampler(options: SamplerOptions) -> SignatureSampler:
 
 
 def use_sampler(options: SamplerOptions, work: Callable[[SignatureSampler], _Result]) -> _Result:
-    """The result of work with `open_sampler`.
+    """What `work` returns for the sampler of `open_sampler`.
 
-    If its version disappears from the server meanwhile, the work is done again with the newest one,
-    unless `--version` asks for one.
+    If a server drops the version meanwhile, `work` starts again with the newest one, unless
+    `--version` asks for one.
 
     Args:
         options: of `open_sampler`.
-        work: what to do; it changes nothing before it is done.
+        work: takes the sampler, and writes nothing.
+
+    Raises:
+        TfgenError: what `open_sampler` or `work` raises.
     """
     try:
         return work(open_sampler(options))

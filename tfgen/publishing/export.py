@@ -159,9 +159,8 @@ def weights_sha256(model: ImageModel) -> str:
 def write_warmup(model: ImageModel, traced: Traced, folder: Path, name: str) -> None:
     """Write requests of each signature, which a server runs before it serves the version.
 
-    It warms up `serving_default` by itself, although that is also the first of the others.
-
-    They need the extra `[serving]`; without it, none are written.
+    `serving_default` has requests of its own: a server prepares it apart from the signature that it
+    stands for. They need the extra `[serving]`; without it, none are written.
     """
     try:
         from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
