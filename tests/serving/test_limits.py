@@ -1,4 +1,4 @@
-"""A bounded pool and queue: what waits, what is refused, what nobody waits for any more."""
+"""What a request may cost: what waits, what is refused, what nobody waits for any more."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 import pytest
 import requests
+from starlette.exceptions import HTTPException
 
 from tests.commands import PATIENCE
 from tests.serving.conftest import stub_serving, wait_for
@@ -51,8 +52,41 @@ class Doubler:
 
     num_classes = 0
 
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
     def call(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        self.sizes.append(len(inputs["seed"]))
         return {"images": 2 * inputs["seed"].astype(np.float32)}
+
+    def opened(self) -> OpenVersion:
+        """A version of this sampler, which computes 64 rows at once."""
+        seed, images = (TensorSpec(dtype, (None,)) for dtype in (np.int32, np.float32))
+        signature = Signature({"seed": seed}, {"images": images})
+        sampler: Any = self
+        return OpenVersion(sampler, {"serving_default": signature}, {}, 64, {})
+
+
+def test_a_large_request_is_computed_in_slices_or_refused_if_it_would_take_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sampler = Doubler()
+    opened = sampler.opened()
+    models = Models(Path("nowhere"), 1000)
+    monkeypatch.setattr(models, "open", lambda *asked: opened)
+
+    def parts(rows: int) -> list[bytes | None]:
+        body = orjson.dumps({"inputs": list(range(rows))})
+        return list(models.predict("x", None, body, timeout=1e-9))
+
+    assert len(parts(64)) == 1  # the first call compiles, and says nothing of the price
+    *rest, answer = parts(150)
+    assert rest == [None, None] and sampler.sizes == [64, 64, 64, 22]
+    assert answer == orjson.dumps({"outputs": [2.0 * seed for seed in range(150)]})
+    with pytest.raises(HTTPException, match="at most 64") as caught:
+        parts(65)
+    assert caught.value.status_code == 413 and len(sampler.sizes) == 4
+    assert len(parts(64)) == 1
 
 
 def test_a_model_that_is_opened_does_not_make_another_one_wait(
@@ -60,14 +94,11 @@ def test_a_model_that_is_opened_does_not_make_another_one_wait(
 ) -> None:
     go_on = threading.Event()
     begun: list[str] = []
-    seed = {"seed": TensorSpec(np.int32, (None,))}
-    signatures = {"serving_default": Signature(seed, {"images": TensorSpec(np.float32, (None,))})}
 
     def open_version(version: Version) -> OpenVersion:
         begun.append(version.name)
         assert version.name == "warm" or go_on.wait(PATIENCE)
-        sampler: Any = Doubler()
-        return OpenVersion(sampler, signatures, {})
+        return Doubler().opened()
 
     class Two(Models):
         def read(self) -> dict[str, dict[int, Entry]]:
@@ -87,16 +118,17 @@ def test_a_model_that_is_opened_does_not_make_another_one_wait(
     assert begun.count("cold") == 1
 
 
-def test_beyond_the_queue_a_request_is_to_come_later() -> None:
-    gate = Gate()
+@pytest.mark.parametrize(("queue", "size"), [(3, 1), (9, 10**5)], ids=["requests", "bytes"])
+def test_beyond_the_limits_a_request_is_to_come_later(queue: int, size: int) -> None:
+    gate, body = Gate(), b" " * size
     with (
-        stub_serving(gate, workers=1, queue=2) as url,
-        ThreadPoolExecutor(4) as clients,
+        stub_serving(gate, workers=1, queue=queue, max_body=10**5) as url,
+        ThreadPoolExecutor(5) as clients,
         closing(gate),
     ):
-        futures = [clients.submit(post, url) for _ in range(4)]
-        wait_for(lambda: pending(url) + sum(future.done() for future in futures) == 4)
-        assert pending(url) == 3
+        futures = [clients.submit(post, url, body) for _ in range(5)]
+        wait_for(lambda: pending(url) + sum(future.done() for future in futures) == 5)
+        assert pending(url) == 4
         (refused,) = (future.result() for future in futures if future.done())
         assert refused.status_code == 503
         assert int(refused.headers["Retry-After"]) > 0
@@ -105,17 +137,18 @@ def test_beyond_the_queue_a_request_is_to_come_later() -> None:
         assert requests.get(f"{url}/healthz", timeout=PATIENCE).status_code == 200
         assert requests.get(f"{url}/v1/models/x", timeout=PATIENCE).status_code == 200
         gate.close()
-        assert sorted(future.result().status_code for future in futures) == [200] * 3 + [503]
-        assert post(url).status_code == 200
+        assert sorted(future.result().status_code for future in futures) == [200] * 4 + [503]
+        assert post(url, body).status_code == 200
 
 
 def test_an_answer_that_takes_too_long_is_given_up() -> None:
     gate = Gate()
     with stub_serving(gate, workers=1, timeout=0.3) as url:
-        late = post(url)
+        late = post(url, b"late")
         assert (late.status_code, late.json().keys()) == (504, {"error"})
         gate.opened.set()
         wait_for(lambda: post(url).status_code == 200)
+    assert gate.calls.count(b"late") == 1  # what it still lacked was not computed
 
 
 def test_a_request_that_nobody_waits_for_leaves_the_queue() -> None:
@@ -129,7 +162,7 @@ def test_a_request_that_nobody_waits_for_leaves_the_queue() -> None:
         last = clients.submit(post, url, b"last")
         gate.opened.set()
         assert (first.result().status_code, last.result().status_code) == (200, 200)
-        assert gate.calls == [b"first", b"last"]
+    assert gate.calls == [b"first", b"last", b"first", b"last"]  # they take turns
 
 
 def test_an_unexpected_failure_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
