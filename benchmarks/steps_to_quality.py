@@ -19,7 +19,7 @@ from tfgen.training.folder import RunFolder
 TABLE = Path(__file__).parents[1] / "tfgen" / "training" / "steps_to_quality.json"
 # Numbers of epochs by family and side.
 LENGTHS = {
-    ("gan", 32): (1, 2, 7),
+    ("gan", 32): (1, 2, 7, 20),
     ("gan", 64): (1, 2, 7),
     ("vae", 32): (1, 4, 14, 40),
     ("flow", 32): (1, 2, 7),

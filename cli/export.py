@@ -123,7 +123,7 @@ def main(options: ExportOptions) -> None:
     source = "" if weights is None else f" from {weights}"
     print(f"published {version}{source}; {_command.suggest_next(run['family'], version)}")
     if not (version / export.WARMUP).exists():
-        print("without warm-up requests: these need pip install 'tfgen[serving]'")
+        print("without warm-up requests: these need pip install '.[serving]' in the checkout")
 
 
 def pack(options: ExportOptions) -> None:
@@ -240,7 +240,7 @@ def check_extra(options: ExportOptions) -> None:
         UsageError: the extra `[formats]` is missing.
     """
     if options.format != "litert" and importlib.util.find_spec("tf2onnx") is None:
-        extra = "the extra [formats]: pip install 'tfgen[formats]'"
+        extra = "the extra [formats]: pip install '.[formats]' in the checkout"
         raise UsageError(f"--format {options.format} needs {extra}")
 
 

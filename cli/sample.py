@@ -131,9 +131,8 @@ def main(options: SampleOptions) -> None:
         return
     if options.out:
         check_destination(options.out)
-    sampler = _samplers.open_sampler(options)
+    sampler, arrays = _samplers.use_sampler(options, lambda used: (used, draw(used, options)))
     out = options.out or f"{sampler.name}-samples.png"
-    arrays = draw(sampler, options)
     write(out, arrays, options, _samplers.class_names(sampler))
     print_training(sampler)
     print(f"{count_noun(len(arrays['images']), 'image')} of {sampler.title} in {out}")

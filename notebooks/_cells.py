@@ -9,7 +9,7 @@ try:
     import nbformat
     from nbformat import NotebookNode as NotebookNode
 except ModuleNotFoundError:
-    print(f"{__package__} needs an extra: pip install 'tfgen[notebooks]'", file=sys.stderr)
+    print(f"{__package__} needs an extra: pip install '.[notebooks]'", file=sys.stderr)
     sys.exit(2)
 
 from tfgen.errors import UsageError

@@ -136,6 +136,7 @@ def test_features_of_images_unlike_mnist(images: np.ndarray, tmp_path: Path) -> 
     assert by_default["fid"] > 0 and "modes" not in by_default
     assert metrics_of(model, images, features_range="0,1", **own)["fid"] != by_default["fid"]
     refuses(lambda: Evaluate(images, **own), "features_range = None", "0,1 or -1,1 or 0,255")
+    refuses(lambda: Evaluate(images, features_range="0,1"), "a network of your own")
     refuses(lambda: Evaluate(images, features="classifier"), "28 × 28 × 1", "features = random")
 
 

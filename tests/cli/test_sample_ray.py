@@ -60,6 +60,6 @@ def test_without_ray_the_error_says_what_to_install(
         return None if name == "ray" else find_spec(name, *arguments)
 
     monkeypatch.setattr(importlib.util, "find_spec", without_ray)
-    message = "error: --ray needs Ray; install it with: pip install 'tfgen[ray]'\n"
+    message = "error: --ray needs Ray; install it in the checkout: pip install '.[ray]'\n"
     commands.refused(verb, ["vae", *flags, "--ray"], message)
     assert not list(tmp_path.iterdir())

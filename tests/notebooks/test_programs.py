@@ -176,7 +176,7 @@ def test_without_the_extra_an_error_says_how_to_install_it(folder: Path) -> None
     lacking = program(folder, "check", "notes.py")
     (folder / "jupytext.py").unlink()
     assert lacking.returncode == 2
-    assert lacking.stderr == "notebooks needs an extra: pip install 'tfgen[notebooks]'\n"
+    assert lacking.stderr == "notebooks needs an extra: pip install '.[notebooks]'\n"
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,8 @@ def shares(run: Deadline, clock: Any, first: int, seconds: Callable[[int], float
     return values
 
 
-@pytest.mark.parametrize("slower", [1.0, 3.0])
-def test_a_run_ends_on_time_on_a_machine_that_gets_slower(
+@pytest.mark.parametrize("slower", [0.5, 1.0, 3.0])
+def test_a_run_ends_on_time_on_a_machine_that_gets_slower_or_faster(
     slower: float, clock: Any, tmp_path: Path
 ) -> None:
     run = Deadline(RunFolder(tmp_path), 4.0, 0, clock.now - 20)

@@ -14,21 +14,13 @@ from tfgen import GAN, VAE, Classifier, Flow
 from tfgen.training import reports
 from tfgen.training.folder import RunFolder
 from tfgen.training.reports import Reports
-from tfgen.training.run import Position
+from tfgen.training.run import Position, Run
 
 
 class RunOfEpochs(SimpleNamespace):
     """A run that is not by the clock."""
 
-    deadline = None
-
-    @property
-    def done(self) -> float:
-        return self.position.step / (self.options.epochs * self.position.steps_per_epoch)
-
-    @property
-    def is_finished(self) -> bool:
-        return self.position.epoch == self.options.epochs
+    deadline, done, is_finished = None, Run.done, Run.is_finished
 
 
 def reports_of(folder: Path, position: Position, epochs: int, console: Console) -> Reports:

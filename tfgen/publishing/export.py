@@ -159,18 +159,20 @@ def weights_sha256(model: ImageModel) -> str:
 def write_warmup(model: ImageModel, traced: Traced, folder: Path, name: str) -> None:
     """Write requests of each signature, which a server runs before it serves the version.
 
-    They need the extra `[serving]`; without it, none are written.
+    `serving_default` has requests of its own: a server prepares it apart from the signature that it
+    stands for. They need the extra `[serving]`; without it, none are written.
     """
     try:
         from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
     except ImportError:
         return
+    requests = {"serving_default": next(iter(traced.values())), **traced}
     path = folder / WARMUP
     path.parent.mkdir()
     with tf.io.TFRecordWriter(str(path)) as writer:
         for size in _WARMUP_SIZES:
             inputs = model.example_inputs(size)
-            for signature, (_, tensors) in traced.items():
+            for signature, (_, tensors) in requests.items():
                 request = predict_pb2.PredictRequest()
                 request.model_spec.name, request.model_spec.signature_name = name, signature
                 for tensor in tensors:

@@ -25,7 +25,7 @@ class Grpc(Transport):
             import grpc
             from tensorflow_serving.apis import prediction_service_pb2_grpc
         except ImportError as error:
-            raise UsageError("--grpc needs pip install 'tfgen[serving]'") from error
+            raise UsageError("--grpc needs pip install '.[serving]' in the checkout") from error
         host, _, port = address.rpartition(":")
         if not host or "/" in address or not port.isdecimal():
             raise UsageError(f"--grpc {address!r} is no address; pass one like localhost:8500")

@@ -1,8 +1,10 @@
 """TensorFlow Serving's REST interface. No TensorFlow here."""
 
-import json
 import re
 from typing import Any
+
+import numpy as np
+import orjson
 
 from tfgen.errors import UsageError, WorkError
 from tfgen.publishing.served import SignatureDefs, Transport
@@ -55,13 +57,17 @@ class Rest(Transport):
 
     def predict(self, name: str, version: int, signature: str, inputs: Arrays) -> Any:
         """The outputs of a signature by name, as nested lists; an only output has no name."""
-        # `inputs` is the columnar form, which is shorter than `instances`.
-        columns = {key: value.tolist() for key, value in inputs.items()}
-        body = json.dumps({"signature_name": signature, "inputs": columns}).encode()
+        # Rows: TensorFlow Serving answers columns with a line for each number, six times as long.
+        rows = [dict(zip(inputs, row, strict=True)) for row in zip(*inputs.values(), strict=True)]
+        content = {"signature_name": signature, "instances": rows}
+        body = orjson.dumps(content, np.ndarray.tolist, orjson.OPT_SERIALIZE_NUMPY)
         answer = self.answer("POST", f"{_model_path(name, version)}:predict", body)
-        if "outputs" not in answer:
-            raise self._not_serving()
-        return answer["outputs"]
+        try:
+            rows = answer["predictions"]
+            has_names = isinstance(rows[0], dict)
+            return {key: [row[key] for row in rows] for key in rows[0]} if has_names else rows
+        except (KeyError, TypeError, IndexError) as error:
+            raise self._not_serving() from error
 
     def ask(self, *request: Any) -> dict[str, Any]:
         """The JSON of the answer to a method, a path and, for POST, a body."""
@@ -78,7 +84,9 @@ class Rest(Transport):
             raise ConnectionError(text) from error
         status = response.status_code
         if status == _LATE:
-            raise self.late_answer()
+            text = f"the server at {self.address} ended the request at its own time limit"
+            flags = "--rest_api_timeout_in_ms of TensorFlow Serving, --timeout of tfgen-serve"
+            raise WorkError(f"{text} ({flags}); ask for less at once with --batch-size")
         try:
             answer = response.json()
         except ValueError:

@@ -108,6 +108,10 @@ class Transport(abc.ABC):
         return kind(f"the server at {self.address} says: {' '.join(str(message).split())[:300]}")
 
 
+class VersionGoneError(WorkError):
+    """The server no longer has the version that a sampler asks for."""
+
+
 class ServedSampler(SignatureSampler):
     """A published sampler behind a server, with the methods of every sampler.
 
@@ -155,6 +159,7 @@ class ServedSampler(SignatureSampler):
 
         Raises:
             UsageError: there is no such signature.
+            VersionGoneError: the server no longer has the version.
             WorkError: there is no answer, the server refuses, or its answer does not have the
                 arrays of the signature.
         """
@@ -165,7 +170,8 @@ class ServedSampler(SignatureSampler):
         try:
             outputs = self.transport.predict(self.name, self.number, signature, inputs)
         except UsageError as error:
-            raise WorkError(f"{self.title} is no longer served: {error}; ask again") from error
+            text = f"{self.title} is no longer served: {error}; ask again"
+            raise VersionGoneError(text) from error
         if not isinstance(outputs, dict):
             outputs = {next(iter(expected)): outputs}
         try:

@@ -77,6 +77,8 @@ class Family:
         timed_preset: name of the preset of MNIST by the clock, if that is not the default.
         generative: whether the models generate images; models that do not are trained on labels.
         conditional: whether the models can be class-conditional.
+        compiles_long: whether compiling a training step takes tens of seconds; `--dry-run` then
+            times a validation instead.
         sentence: what the models are, for a reader who sees their samples.
         colour: in every picture and on the page, `#rrggbb`.
         shares_cores: whether a training step has independent chains of operations. On a CPU, each
@@ -92,6 +94,7 @@ class Family:
     generative: bool = True
     conditional: bool = False
     shares_cores: bool = False
+    compiles_long: bool = False
     sentence: str = ""
     colour: str = NEUTRAL_COLOUR
 

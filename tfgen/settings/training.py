@@ -26,7 +26,7 @@ class TrainingOptions(Config):
         40, "total epochs; by default, other data sets get about the preset's steps", minimum=1
     )
     minutes: float | None = option(
-        None, "train as long as the model is published in so many minutes; no --epochs", above=0
+        None, "minutes from the command to the published model; replaces --epochs", above=0
     )
     batch_size: int = option(128, "images per step, of all devices together", minimum=1)
     learning_rate: float = option(1e-3, "peak learning rate of Adam", above=0, maximum=10.0)

@@ -36,7 +36,7 @@ def check_installed() -> None:
         UsageError: it is not.
     """
     if importlib.util.find_spec("ray") is None:
-        raise UsageError("--ray needs Ray; install it with: pip install 'tfgen[ray]'")
+        raise UsageError("--ray needs Ray; install it in the checkout: pip install '.[ray]'")
 
 
 @dataclass(frozen=True)

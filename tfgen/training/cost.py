@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfgen import registry
 from tfgen.data import cache
 from tfgen.data.dataset import Dataset, Split
 from tfgen.data.load import find_prepared, is_derived, load
@@ -20,11 +21,9 @@ from tfgen.training import advice, checkpoint, plan
 from tfgen.training.folder import run_path
 
 # Least seconds of the steps whose time is measured.
-_MEASURED_SECONDS = 2.0
+_MEASURED_SECONDS = 1.0
 # A step takes about so many times as long as the validation of a batch of the same size.
 _TRAINING_TO_VALIDATION = 3.0
-# Where compiling that takes longer than so many seconds, compiling a step would take very long.
-_LONG_COMPILING = 4.0
 # Seconds of a run before its first step and after its last one.
 _AROUND = 30.0
 
@@ -84,7 +83,7 @@ def cost_table(config: RunConfig) -> str:
 def measure(config: RunConfig, strategy: Any) -> tuple[ImageModel, float, bool]:
     """A model, the seconds of its step on images of noise, and whether a step was run.
 
-    Where compiling takes long, they are those of a validation, times the usual ratio.
+    Of a family that `compiles_long`, they are those of a validation, times the usual ratio.
 
     Args:
         config: the configuration of the run, with what the data decides.
@@ -101,14 +100,14 @@ def measure(config: RunConfig, strategy: Any) -> tuple[ImageModel, float, bool]:
         function(batches.repeat(count), verbose=0)
         return time.perf_counter() - began
 
-    function, ratio = model.evaluate, _TRAINING_TO_VALIDATION
-    if seconds(function, 1) < _LONG_COMPILING:
-        function, ratio = functools.partial(model.fit, shuffle=False), 1.0
-        seconds(function, 1)
+    is_run = not registry.family(config.family).compiles_long
+    function = functools.partial(model.fit, shuffle=False) if is_run else model.evaluate
+    ratio = 1.0 if is_run else _TRAINING_TO_VALIDATION
+    seconds(function, 1)  # it is compiled
     count = 1
     while (taken := seconds(function, count)) < _MEASURED_SECONDS:
         count *= math.ceil(_MEASURED_SECONDS / taken)
-    return model, ratio * taken / count, ratio == 1.0
+    return model, ratio * taken / count, is_run
 
 
 def blank_dataset(name: str, data_dir: Path | None = None) -> Dataset:

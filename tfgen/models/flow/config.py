@@ -86,6 +86,7 @@ FAMILY = Family(
     timed_preset="multiscale",
     conditional=True,
     shares_cores=True,
+    compiles_long=True,
     sentence=(
         "A normalizing flow: a network turns images into noise by steps that can be undone; "
         "undoing them turns new noise into new images."
