@@ -69,9 +69,9 @@ def serving(folder: Path, **settings: Any) -> AbstractContextManager[str]:
 
 
 class StubModels(Models):
-    """Models that answer a predict request with what a function returns when it is called twice."""
+    """Models whose steps to an answer are calls of a function; all but the last return None."""
 
-    def __init__(self, predict: Callable[[bytes], bytes]):
+    def __init__(self, predict: Callable[[bytes], bytes | None]):
         super().__init__(Path("nowhere"), MAX_BATCH)
         self.answer = predict
 
@@ -85,13 +85,14 @@ class StubModels(Models):
     def most_bytes(self, name: str, number: int | None) -> int:
         return 10**9
 
-    def predict(self, name: str, number: int | None, body: Any, timeout: float) -> Iterator[Any]:
-        self.answer(bytes(body))
-        yield None
-        yield self.answer(bytes(body))
+    def predict(self, name: str, number: int | None, body: bytes, timeout: float) -> Iterator[Any]:
+        while True:
+            yield self.answer(body)
 
 
-def stub_serving(predict: Callable[[bytes], bytes], **settings: Any) -> AbstractContextManager[str]:
+def stub_serving(
+    predict: Callable[[bytes], bytes | None], **settings: Any
+) -> AbstractContextManager[str]:
     """As `serving`, with a function in place of the models."""
     settings = {"timeout": PATIENCE, **settings}
     return running(create_app(StubModels(predict), Settings(**settings)))
