@@ -1,7 +1,8 @@
-"""Load on `tfgen-serve`, beside the sampler called directly; and how fast its page is.
+"""Load on `tfgen-serve`, beside the sampler called directly; its limits; how fast its page is.
 
     python benchmarks/serve_load.py
     python benchmarks/serve_load.py --requests 200 --clients 4 --publish 2     # a small try
+    python benchmarks/serve_load.py --limits
     python benchmarks/serve_load.py --page
 
 Each of the clients, threads of this process, keeps one connection and requests batches of the
@@ -10,9 +11,12 @@ work of the clients is included in the rate, since they run on the same cores as
 they run, further versions of the model are published; they have the same weights, so the images
 must stay the same.
 
+With --limits, it measures how long one image of the VAE takes beside two requests for 1000 images
+of flow matching, how long `/healthz` takes beside a body of 60 MB, and how long the server takes to
+end by one signal and by two while it computes those requests.
+
 With --page, it measures the time from the server's line, "serving 5 models at …", to the first
-picture of the page, in a headless Chromium that is already open. Then it moves the pointer over the
-latent plane of the shipped VAE, and counts the images that the page draws. It needs playwright.
+picture of the page, in a headless Chromium that is already open. It needs playwright.
 """
 
 import argparse
@@ -20,9 +24,9 @@ import contextlib
 import gc
 import http.client
 import itertools
-import math
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,12 +34,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
 import orjson
+import requests
 
 from tfgen.publishing import versions
 from tfgen.system.quiet import import_quietly
@@ -151,10 +157,10 @@ def publish(folder: Path, count: int, load: Load) -> None:
         hidden.rename(folder / NAME / str(versions.FIRST_TRAINED + index))
 
 
-def memory_of(process: int) -> float:
-    """Resident memory of a process [MB]."""
+def memory_of(process: int, entry: str = "VmRSS") -> float:
+    """Resident memory of a process now, or at most: `VmHWM` [MB]."""
     status = Path(f"/proc/{process}/status").read_text()
-    return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024
+    return int(re.findall(rf"{entry}:\s+(\d+)", status)[0]) / 1024
 
 
 def call_directly(sampler: Any, seeds: np.ndarray, requests: int) -> float:
@@ -206,6 +212,52 @@ def measure_load(options: argparse.Namespace) -> bool:
     return not failed
 
 
+# --- limits -----------------------------------------------------------------------------
+
+
+def ask(url: str, path: str, body: bytes | None) -> tuple[str, float]:
+    """The status of an answer, with its error, and the seconds that it took."""
+    start = time.perf_counter()
+    response = requests.request("POST" if body else "GET", url + path, data=body, timeout=300)
+    seconds = time.perf_counter() - start
+    return f"{response.status_code} {response.json().get('error', '')}", seconds
+
+
+def ask_beside(url: str, path: str, body: bytes, count: int, other: str, own: bytes | None) -> None:
+    """Prints the answers to `count` equal requests, and to others that are sent meanwhile."""
+    with ThreadPoolExecutor(count) as clients:
+        futures = [clients.submit(ask, url, path, body) for _ in range(count)]
+        answers = []
+        while not all(future.done() for future in futures):
+            answers.append(ask(url, other, own))
+    for status, seconds in (future.result() for future in futures):
+        print(f"{path}, {len(body) / 1e6:.3g} MB: {seconds:.2f} s, {status}")
+    report(f"meanwhile {other} {dict(Counter(s for s, _ in answers))}", [s for _, s in answers])
+
+
+def measure_limits(timeout: float) -> None:
+    """Prints what expensive requests do to others, and how long the server takes to end."""
+    blocking, small = "/v1/models/flow-matching:predict", "/v1/models/vae:predict"
+    rows = orjson.dumps({"inputs": list(range(1000))})
+    with running("--timeout", str(timeout)) as server:
+        ask(server.url, small, b'{"inputs": [7]}')
+        for _ in range(2):  # at the second time, the price is known
+            ask_beside(server.url, blocking, rows, 2, small, b'{"inputs": [7]}')
+        body = b'{"inputs": [' + b"[0]," * (15 * 10**6) + b"0]}"
+        ask_beside(server.url, "/v1/models/flow:predict", body, 1, "/healthz", None)
+        print(f"memory at most: {memory_of(server.process.pid, 'VmHWM'):.0f} MB")
+    for signals in (1, 2):
+        with running("--timeout", str(timeout)) as server, ThreadPoolExecutor(2) as clients:
+            for _ in range(2):
+                clients.submit(ask, server.url, blocking, rows)
+            for _ in range(signals):
+                time.sleep(timeout / 3)  # by then it computes
+                start = time.perf_counter()
+                server.process.send_signal(signal.SIGINT)
+            server.process.wait()
+            print(f"end after {signals} signals: {time.perf_counter() - start:.2f} s")
+
+
 # --- the page ---------------------------------------------------------------------------
 
 _IS_DRAWN = """() => [...document.querySelectorAll("canvas")].some(canvas => {
@@ -213,14 +265,6 @@ _IS_DRAWN = """() => [...document.querySelectorAll("canvas")].some(canvas => {
     if (!width || !height) return false;
     return canvas.getContext("2d").getImageData(0, 0, width, height).data.some(byte => byte);
 })"""
-# The canvas under "The image at this point" is given its position with each image.
-_COUNT_IMAGES = """() => {
-    window.drawn = 0;
-    const canvas = document.querySelector(".plane .detail canvas");
-    const changes = {attributes: true, attributeFilter: ["data-x"]};
-    new MutationObserver(() => window.drawn++).observe(canvas, changes);
-}"""
-_IS_SETTLED = "() => !document.querySelector('[aria-busy=true], #progress:not([hidden])')"
 
 
 def first_picture(browser: Any) -> tuple[float, float]:
@@ -231,24 +275,8 @@ def first_picture(browser: Any) -> tuple[float, float]:
         return server.seconds, time.perf_counter() - server.ready
 
 
-def images_a_second(browser: Any, url: str, seconds: float) -> float:
-    """Images that the plane draws while the pointer moves over it in a circle."""
-    with browser.new_page() as page:
-        page.goto(f"{url}/#plane?model=vae&directions=axes")
-        page.wait_for_selector(".plane .detail canvas")
-        page.wait_for_function(_IS_SETTLED)
-        box = page.locator(".map").bounding_box()
-        page.evaluate(_COUNT_IMAGES)
-        start = time.perf_counter()
-        while (passed := time.perf_counter() - start) < seconds:
-            x = box["x"] + box["width"] * (0.5 + 0.4 * math.cos(2 * passed))
-            y = box["y"] + box["height"] * (0.5 + 0.4 * math.sin(2 * passed))
-            page.mouse.move(x, y)
-        return page.evaluate("window.drawn") / passed
-
-
-def measure_page(repeats: int, seconds: float) -> None:
-    """Prints how long the first picture takes, and the rate of the plane."""
+def measure_page(repeats: int) -> None:
+    """Prints how long the first picture takes."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -256,12 +284,9 @@ def measure_page(repeats: int, seconds: float) -> None:
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
         to_line, to_picture = np.transpose([first_picture(browser) for _ in range(repeats)])
-        with running() as server:
-            rates = [images_a_second(browser, server.url, seconds) for _ in range(repeats)]
         browser.close()
     report("start to line [s]", to_line)
     report("line to first picture [s]", to_picture)
-    report("plane [images/s]", rates)
 
 
 def report(name: str, values: Sequence[float] | np.ndarray) -> None:
@@ -269,18 +294,18 @@ def report(name: str, values: Sequence[float] | np.ndarray) -> None:
     print(f"{name}: median {np.median(values):.2f}, {min(values):.2f} to {max(values):.2f}")
 
 
-def main() -> int:
+def main() -> int | None:
     """Prints a table; the exit status is 1 if a request failed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--batch", type=int, default=16, help="images of a request")
     parser.add_argument("--publish", type=int, default=50, help="versions published meanwhile")
+    parser.add_argument("--limits", action="store_true", help="measure the limits instead")
     parser.add_argument("--page", action="store_true", help="measure the page instead, five times")
     options = parser.parse_args()
-    if options.page:
-        measure_page(repeats=5, seconds=5)
-        return 0
+    if options.limits or options.page:
+        return measure_limits(timeout=8.0) if options.limits else measure_page(repeats=5)
     return 0 if measure_load(options) else 1
 
 

@@ -14,8 +14,7 @@ from tfgen.models.vae.config import VAEConfig
 _flags, options = (
     importlib.import_module(f"{commands.PACKAGE}.{name}") for name in ("_flags", "_train_options")
 )
-# tfgen-serve imports its server at once.
-VERBS = sorted({path.stem for path in (commands.ROOT / "cli").glob("[a-z]*.py")} - {"serve"})
+VERBS = sorted(path.stem for path in (commands.ROOT / "cli").glob("[a-z]*.py"))
 
 
 @pytest.mark.slow
@@ -38,7 +37,7 @@ def test_help_and_version_import_no_tensorflow(verb: str, tmp_path: Path) -> Non
 def test_the_package_lists_the_commands(tmp_path: Path) -> None:
     done = commands.python(["-m", "tfgen"], tmp_path)
     *lines, _ = done.stdout.splitlines()
-    assert [line.split()[0] for line in lines] == sorted(f"tfgen-{v}" for v in [*VERBS, "serve"])
+    assert [line.split()[0] for line in lines] == [f"tfgen-{verb}" for verb in VERBS]
     assert all(len(line) <= 100 for line in lines) and done.stderr == ""
     done = commands.python(["-m", "tfgen", "sample", "--version"], tmp_path)
     assert done.stdout == f"tfgen-sample {__version__}\n"

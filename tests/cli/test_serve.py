@@ -1,14 +1,11 @@
 """`tfgen-serve`: its start, its end, and what is wrong with its flags."""
 
-import contextlib
 import re
 import signal
 import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -30,52 +27,53 @@ def wait_until_pending(url: str) -> None:
 def test_a_request_in_flight_is_answered_before_the_end(tmp_path: Path) -> None:
     seeds = np.arange(500, dtype=np.int32)
     (tmp_path / "saved_models").mkdir()
-    with serving_process(tmp_path) as (server, url):
+    with serving_process(tmp_path) as (server, url), ThreadPoolExecutor(1) as clients:
         # The start-up line says that nobody has to wait for TensorFlow.
         assert "libtensorflow" in Path(f"/proc/{server.pid}/maps").read_text()
-        answers: list[requests.Response] = []
         address, body = f"{url}/v1/models/gan:predict", {"inputs": seeds.tolist()}
-        client = threading.Thread(
-            target=lambda: answers.append(
-                requests.post(address, json=body, timeout=commands.PATIENCE)
-            )
-        )
-        client.start()
+        answer = clients.submit(requests.post, address, json=body, timeout=commands.PATIENCE)
         wait_until_pending(url)
         server.send_signal(signal.SIGTERM)
-        client.join()
+        images = np.float32(answer.result().json()["outputs"])
         out, err = server.communicate(timeout=commands.PATIENCE)
         assert (server.returncode, out) == (0, "")
-    images = np.float32(answers[0].json()["outputs"])
     sampler = Sampler(versions.shipped_folder() / "gan" / "1")
-    # The server computes the batch in other parts: images of a seed agree to 1e-5.
+    # The server computes the batch in slices: images of a seed agree to 1e-5.
     np.testing.assert_allclose(images, sampler.call("sample", seed=seeds)["images"], atol=1e-5)
     # uvicorn quotes the path of the line before 0.55.
     assert re.search(r'"POST /v1/models/gan(:|%3A)predict HTTP/1\.1" 200', err)
     assert re.fullmatch(r'(127\.0\.0\.1:\d+ - "\S+ \S+ HTTP/1\.1" 200\n)+', err)
 
 
+# A server that computes for longer than the test waits.
+ENDLESS = f"""
+import sys, time
+from tfgen.serving.models import Models
+Models.open = lambda *request: None
+Models.predict = lambda *request: map(time.sleep, [{2 * commands.PATIENCE}])
+from {commands.PACKAGE} import serve
+sys.exit(serve.main())
+"""
+
+
 @pytest.mark.slow
-def test_a_second_ctrl_c_does_not_wait_for_answers(tmp_path: Path) -> None:
-    # Seconds on any machine: the first samples of a flow.
-    body = {"inputs": list(range(1000))}
+@pytest.mark.parametrize("is_late", [True, False])
+def test_the_end_does_not_wait_for_what_nobody_waits_for(tmp_path: Path, is_late: bool) -> None:
+    flags = ["--models", "vae", "--quiet", *(["--timeout", "0.1"] if is_late else [])]
     with (
-        serving_process(tmp_path, "--models", "flow", "--quiet") as (server, url),
+        serving_process(tmp_path, *flags, code=ENDLESS) as (server, url),
         ThreadPoolExecutor(1) as clients,
     ):
-        path = f"{url}/v1/models/flow:predict"
-        answer = clients.submit(requests.post, path, json=body, timeout=commands.PATIENCE)
-        wait_until_pending(url)
-        server.send_signal(signal.SIGINT)
-        with contextlib.suppress(ConnectionRefusedError):
-            while True:  # until it no longer listens
-                address = "127.0.0.1", urlsplit(url).port
-                socket.create_connection(address, commands.PATIENCE).close()
-                time.sleep(0.01)
-        server.send_signal(signal.SIGINT)
+        path = f"{url}/v1/models/vae:predict"
+        answer = clients.submit(requests.post, path, timeout=commands.PATIENCE)
+        if is_late:
+            assert answer.result().status_code == 504
+        else:
+            wait_until_pending(url)
+            server.send_signal(signal.SIGINT)
+        server.send_signal(signal.SIGTERM)
         assert server.communicate(timeout=commands.PATIENCE) == ("", "")
-        # Nobody computed it: the connection is closed, or an error is sent before.
-        assert answer.exception(commands.PATIENCE) or answer.result().status_code == 500
+        assert is_late or answer.exception(commands.PATIENCE)
     assert server.returncode == 0
 
 
@@ -117,14 +115,3 @@ def test_a_port_in_use_is_told(capfd: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(
         rf"tfgen-serve: error: cannot listen on 127\.0\.0\.1:{port}: .* in use.*\n", error
     )
-
-
-@pytest.mark.slow
-def test_help_needs_no_tensorflow(tmp_path: Path) -> None:
-    script = (
-        f"import sys; from {commands.PACKAGE} import serve; serve.main(['--help']); "
-        "assert not {'tensorflow', 'starlette', 'uvicorn'} & set(sys.modules)"
-    )
-    done = commands.python(["-c", script], tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "--allow-origin" in done.stdout

@@ -19,7 +19,7 @@ from tfgen.serving.app import Settings, create_app
 from tfgen.serving.models import Models
 
 SHAPE, CLASSES, LATENTS = (6, 6, 1), 3, 2
-MAX_BATCH, MAX_BODY = 50, 100_000
+MAX_BATCH = 50
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,15 +63,15 @@ def digits() -> np.ndarray:
 def serving(folder: Path, **settings: Any) -> AbstractContextManager[str]:
     """A context with a server of a folder in this process; it gives the server's URL."""
     import_tfds()  # here, since it replaces `__import__` for all threads meanwhile
-    settings = {"max_body": MAX_BODY, "timeout": PATIENCE, **settings}
+    settings = {"timeout": PATIENCE, **settings}
     models = Models(folder, MAX_BATCH)
     return running(create_app(models, Settings(**settings)))
 
 
 class StubModels(Models):
-    """Models whose answer to a predict request is what a function returns."""
+    """Models whose steps to an answer are calls of a function; all but the last return None."""
 
-    def __init__(self, predict: Callable[[bytes], bytes]):
+    def __init__(self, predict: Callable[[bytes], bytes | None]):
         super().__init__(Path("nowhere"), MAX_BATCH)
         self.answer = predict
 
@@ -82,11 +82,17 @@ class StubModels(Models):
         """Opens a shipped model; there is no other."""
         return super().open(name, number) if name == "vae" else None
 
-    def predict(self, name: str, number: int | None, body: bytes) -> bytes:
-        return self.answer(body)
+    def most_bytes(self, name: str, number: int | None) -> int:
+        return 10**9
+
+    def predict(self, name: str, number: int | None, body: bytes, timeout: float) -> Iterator[Any]:
+        while True:
+            yield self.answer(body)
 
 
-def stub_serving(predict: Callable[[bytes], bytes], **settings: Any) -> AbstractContextManager[str]:
+def stub_serving(
+    predict: Callable[[bytes], bytes | None], **settings: Any
+) -> AbstractContextManager[str]:
     """As `serving`, with a function in place of the models."""
     settings = {"timeout": PATIENCE, **settings}
     return running(create_app(StubModels(predict), Settings(**settings)))

@@ -31,12 +31,13 @@ def running(app: ASGIApp, timeout: float = 60.0) -> Iterator[str]:
         listener.close()
 
 
-def start(folder: Path, *flags: object) -> subprocess.Popen[str]:
-    """Starts a server in a folder."""
+def start(folder: Path, *flags: object, code: str = "") -> subprocess.Popen[str]:
+    """Starts a server in a folder; or runs code that starts it."""
     environment = {**os.environ, "PYTHONPATH": str(commands.ROOT)}
     environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # as a user starts it
+    program = ["-c", code] if code else ["-m", f"{commands.PACKAGE}.serve"]
     return subprocess.Popen(
-        [sys.executable, "-m", f"{commands.PACKAGE}.serve", *map(str, flags)],
+        [sys.executable, *program, *map(str, flags)],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
@@ -57,9 +58,11 @@ def read_address(server: subprocess.Popen[str]) -> str:
 
 
 @contextmanager
-def serving_process(folder: Path, *flags: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A context with a server, started in a folder, and its address."""
-    server = start(folder, "--port", 0, "--timeout", commands.PATIENCE, *flags)
+def serving_process(
+    folder: Path, *flags: object, code: str = ""
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A context with a server, see `start`, and its address."""
+    server = start(folder, "--port", 0, "--timeout", commands.PATIENCE, *flags, code=code)
     try:
         yield server, read_address(server)
     finally:

@@ -15,7 +15,6 @@ from PIL import Image
 import tfgen.serving
 from tests.commands import PATIENCE
 from tests.serving.conftest import CLASSES, SHAPE, assert_same, stub_serving
-from tfgen.publishing import versions
 from tfgen.publishing.sampler import Sampler
 
 SEEDS = np.array([5, -7, 2**31 - 1], np.int32)
@@ -32,37 +31,13 @@ def vae(folder: Path) -> Sampler:
     return Sampler(folder / "vae-tiny" / "2")
 
 
-def test_all_forms_of_a_request_give_the_samplers_images(url: str, vae: Sampler) -> None:
-    images = vae.call("sample", seed=SEEDS)["images"]
-    seeds = SEEDS.tolist()
-    for body, key in (
-        ({"instances": seeds}, "predictions"),
-        ({"instances": [{"seed": seed} for seed in seeds]}, "predictions"),
-        ({"inputs": seeds}, "outputs"),
-        ({"signature_name": "sample", "inputs": {"seed": seeds}}, "outputs"),
-    ):
-        answer = predict(url, "vae-tiny", **body)
-        assert answer.keys() == {key}
-        assert_same(answer[key], images)
-    assert_same(predict(url, "vae-tiny/versions/2", inputs=seeds)["outputs"], images)
-    assert_same(predict(url, "%76ae-tiny", inputs=seeds)["outputs"], images)
-
-
-def test_several_inputs_and_outputs(url: str, folder: Path, vae: Sampler) -> None:
-    gan = Sampler(folder / "gan-classes" / "2")
-    labels = np.array([2, 0, 1], np.int32)
-    images = gan.call("sample", seed=SEEDS, label=labels)["images"]
-    columns = {"seed": SEEDS.tolist(), "label": labels.tolist()}
-    assert_same(predict(url, "gan-classes", inputs=columns)["outputs"], images)
-    rows = [{"label": label, "seed": seed} for seed, label in zip(*columns.values(), strict=True)]
-    assert_same(predict(url, "gan-classes", instances=rows)["predictions"], images)
-    pixels = np.random.default_rng(0).integers(0, 256, (3, *SHAPE), np.uint8)
-    expected = vae.call("log_prob", images=pixels, seed=SEEDS)
-    body = {"images": pixels.tolist(), "seed": SEEDS.tolist()}
-    answer = predict(url, "vae-tiny", signature_name="log_prob", inputs=body)["outputs"]
-    assert answer.keys() == {"log_prob", "bits_per_dim"}
-    for key, value in expected.items():
-        assert_same(answer[key], value)
+def test_rows_and_columns_are_answered_with_the_samplers_images(url: str, vae: Sampler) -> None:
+    images, seeds = vae.call("sample", seed=SEEDS)["images"], SEEDS.tolist()
+    rows = [{"seed": seed} for seed in seeds]
+    assert_same(predict(url, "vae-tiny", instances=rows)["predictions"], images)
+    columns = {"signature_name": "sample", "inputs": {"seed": seeds}}
+    for name in ("vae-tiny", "vae-tiny/versions/2", "%76ae-tiny"):
+        assert_same(predict(url, name, **columns)["outputs"], images)
 
 
 def test_the_state_of_versions(url: str) -> None:
@@ -71,24 +46,6 @@ def test_the_state_of_versions(url: str) -> None:
     for path in ("vae-tiny", "vae-tiny/versions/2"):
         answer = requests.get(f"{url}/v1/models/{path}", timeout=PATIENCE)
         assert answer.json() == {"model_version_status": [state]}
-
-
-def test_the_metadata_are_those_of_the_saved_model(url: str) -> None:
-    from google.protobuf.json_format import ParseDict
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-    from tensorflow_serving.apis.get_model_metadata_pb2 import SignatureDefMap
-
-    answer = requests.get(f"{url}/v1/models/vae/metadata", timeout=PATIENCE).json()
-    assert answer["model_spec"] == {"name": "vae", "signature_name": "", "version": "1"}
-    table = ParseDict(answer["metadata"]["signature_def"], SignatureDefMap())
-    path = versions.shipped_folder() / "vae" / "1" / "saved_model.pb"
-    definitions = SavedModel.FromString(path.read_bytes()).meta_graphs[0].signature_def
-    assert dict(table.signature_def) == dict(definitions)
-
-
-def test_health(url: str) -> None:
-    health = requests.get(f"{url}/healthz", timeout=PATIENCE).json()
-    assert health == {"status": "ok", "pending": 0}
 
 
 # --- who may use it ---------------------------------------------------------------------
@@ -142,15 +99,10 @@ def test_the_listing_has_all_models(url: str) -> None:
     assert models.keys() == {*shipped, "gan-classes", "vae-tiny"}
     # The user's own come first, the newest before the others.
     assert list(models)[:3] == ["gan-classes", "vae-tiny", "vae"]
-    families = {name: name.partition("-")[0] for name in models}
-    families["flow-matching"] = "flow-matching"
-    assert {name: model["family"] for name, model in models.items()} == families
-    sizes = {
-        m["name"]: (m["image_shape"], m["latent_dim"], m["num_classes"]) for m in models.values()
-    }
-    assert sizes["gan-classes"] == (list(SHAPE), 2, CLASSES)
-    assert sizes["flow"] == ([28, 28, 1], 784, 0)
-    assert sizes["classifier"] == ([28, 28, 1], 0, 0)
+    own = models["gan-classes"]
+    assert own["family"] == "gan" and own["image_shape"] == list(SHAPE)
+    assert (own["latent_dim"], own["num_classes"]) == (2, CLASSES)
+    assert models["classifier"]["latent_dim"] == 0
     (version,) = models["vae"]["versions"]
     assert (version["number"], version["shipped"]) == (1, True)
     (fid,) = (metric for metric in version["evaluation"] if metric["name"] == "FID")

@@ -1,4 +1,4 @@
-"""A bounded pool and queue: what waits, what is refused, what nobody waits for any more."""
+"""What a request may cost: what waits, what is refused, what nobody waits for any more."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 import pytest
 import requests
+from starlette.exceptions import HTTPException
 
 from tests.commands import PATIENCE
 from tests.serving.conftest import stub_serving, wait_for
@@ -22,16 +23,16 @@ from tfgen.serving.models import Entry, Models, OpenVersion
 
 
 class Gate:
-    """A function that waits until it may go on, and notes what it was called with."""
+    """A function that waits until it may go on; the second call for a body gives the answer."""
 
     def __init__(self) -> None:
         self.calls: list[bytes] = []
         self.opened = threading.Event()
 
-    def __call__(self, body: bytes) -> bytes:
+    def __call__(self, body: bytes) -> bytes | None:
         self.calls.append(body)
         self.opened.wait(PATIENCE)
-        return b'{"outputs": []}'
+        return None if self.calls.count(body) == 1 else b'{"outputs": []}'
 
     def close(self) -> None:
         """Lets all go on, also if a test fails: its threads would wait."""
@@ -49,10 +50,43 @@ def pending(url: str) -> int:
 class Doubler:
     """A sampler without a model."""
 
-    num_classes = 0
+    num_classes, part_size = 0, 64
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
 
     def call(self, signature: str, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        self.sizes.append(len(inputs["seed"]))
         return {"images": 2 * inputs["seed"].astype(np.float32)}
+
+    def opened(self) -> OpenVersion:
+        """A version of this sampler, which computes 64 rows at once."""
+        seed, images = (TensorSpec(dtype, (None,)) for dtype in (np.int32, np.float32))
+        signature = Signature({"seed": seed}, {"images": images})
+        sampler: Any = self
+        return OpenVersion(sampler, {"serving_default": signature}, {}, {})
+
+
+def test_a_large_request_is_computed_in_slices_or_refused_if_it_would_take_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sampler = Doubler()
+    opened = sampler.opened()
+    models = Models(Path("nowhere"), 1000)
+    monkeypatch.setattr(models, "open", lambda *asked: opened)
+
+    def parts(rows: int) -> list[bytes | None]:
+        body = orjson.dumps({"inputs": list(range(rows))})
+        return list(models.predict("x", None, body, timeout=1e-9))
+
+    assert len(parts(64)) == 1  # the first call compiles, and says nothing of the price
+    *rest, answer = parts(150)
+    assert rest == [None, None] and sampler.sizes == [64, 64, 64, 22]
+    assert answer == orjson.dumps({"outputs": [2.0 * seed for seed in range(150)]})
+    with pytest.raises(HTTPException, match="at most 128") as caught:
+        parts(129)
+    assert caught.value.status_code == 413 and len(sampler.sizes) == 4
+    assert len(parts(128)) == 2  # by which the price may fall
 
 
 def test_a_model_that_is_opened_does_not_make_another_one_wait(
@@ -60,14 +94,11 @@ def test_a_model_that_is_opened_does_not_make_another_one_wait(
 ) -> None:
     go_on = threading.Event()
     begun: list[str] = []
-    seed = {"seed": TensorSpec(np.int32, (None,))}
-    signatures = {"serving_default": Signature(seed, {"images": TensorSpec(np.float32, (None,))})}
 
     def open_version(version: Version) -> OpenVersion:
         begun.append(version.name)
         assert version.name == "warm" or go_on.wait(PATIENCE)
-        sampler: Any = Doubler()
-        return OpenVersion(sampler, signatures, {})
+        return Doubler().opened()
 
     class Two(Models):
         def read(self) -> dict[str, dict[int, Entry]]:
@@ -87,16 +118,17 @@ def test_a_model_that_is_opened_does_not_make_another_one_wait(
     assert begun.count("cold") == 1
 
 
-def test_beyond_the_queue_a_request_is_to_come_later() -> None:
-    gate = Gate()
+@pytest.mark.parametrize(("queue", "size"), [(3, 1), (9, 10**5)], ids=["requests", "bytes"])
+def test_beyond_the_limits_a_request_is_to_come_later(queue: int, size: int) -> None:
+    gate, body = Gate(), b" " * size
     with (
-        stub_serving(gate, workers=1, queue=2) as url,
-        ThreadPoolExecutor(4) as clients,
+        stub_serving(gate, workers=1, queue=queue, max_body=10**5) as url,
+        ThreadPoolExecutor(5) as clients,
         closing(gate),
     ):
-        futures = [clients.submit(post, url) for _ in range(4)]
-        wait_for(lambda: pending(url) + sum(future.done() for future in futures) == 4)
-        assert pending(url) == 3
+        futures = [clients.submit(post, url, body) for _ in range(5)]
+        wait_for(lambda: pending(url) + sum(future.done() for future in futures) == 5)
+        assert pending(url) == 4
         (refused,) = (future.result() for future in futures if future.done())
         assert refused.status_code == 503
         assert int(refused.headers["Retry-After"]) > 0
@@ -105,17 +137,18 @@ def test_beyond_the_queue_a_request_is_to_come_later() -> None:
         assert requests.get(f"{url}/healthz", timeout=PATIENCE).status_code == 200
         assert requests.get(f"{url}/v1/models/x", timeout=PATIENCE).status_code == 200
         gate.close()
-        assert sorted(future.result().status_code for future in futures) == [200] * 3 + [503]
-        assert post(url).status_code == 200
+        assert sorted(future.result().status_code for future in futures) == [200] * 4 + [503]
+        assert post(url, body).status_code == 200
 
 
 def test_an_answer_that_takes_too_long_is_given_up() -> None:
     gate = Gate()
     with stub_serving(gate, workers=1, timeout=0.3) as url:
-        late = post(url)
+        late = post(url, b"late")
         assert (late.status_code, late.json().keys()) == (504, {"error"})
         gate.opened.set()
         wait_for(lambda: post(url).status_code == 200)
+    assert gate.calls.count(b"late") == 1  # what it still lacked was not computed
 
 
 def test_a_request_that_nobody_waits_for_leaves_the_queue() -> None:
@@ -129,7 +162,21 @@ def test_a_request_that_nobody_waits_for_leaves_the_queue() -> None:
         last = clients.submit(post, url, b"last")
         gate.opened.set()
         assert (first.result().status_code, last.result().status_code) == (200, 200)
-        assert gate.calls == [b"first", b"last"]
+    assert sorted(gate.calls) == [b"first"] * 2 + [b"last"] * 2
+
+
+def test_requests_take_turns() -> None:
+    calls: list[bytes] = []
+
+    def step(body: bytes) -> bytes | None:
+        calls.append(body)
+        return b"{}" if b"last" in calls or len(calls) == 10**5 else None
+
+    with stub_serving(step, workers=1) as url, ThreadPoolExecutor(1) as clients:
+        first = clients.submit(post, url, b"first")
+        wait_for(lambda: bool(calls))
+        assert post(url, b"last").status_code == first.result().status_code == 200
+    assert len(calls) < 10**5
 
 
 def test_an_unexpected_failure_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:

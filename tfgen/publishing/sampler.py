@@ -28,6 +28,12 @@ class LocalSampler(SignatureSampler):
     def __init__(self) -> None:
         self._functions: dict[str, PartedFunction] = {}
 
+    @property
+    def part_size(self) -> int:
+        """Most rows that are computed at once, fewer of larger images."""
+        shape = (self.training.get("model") or {}).get("image_shape") or ()
+        return images_at_once(_PART_SIZE, shape)
+
     def call(self, signature: str, **inputs: np.ndarray) -> Arrays:
         """The outputs of a signature for one batch, which may be computed in parts.
 
@@ -38,9 +44,7 @@ class LocalSampler(SignatureSampler):
         """
         if signature not in self._functions:
             self.check_signature(signature)
-            shape = (self.training.get("model") or {}).get("image_shape") or ()
-            most = images_at_once(_PART_SIZE, shape)
-            self._functions[signature] = PartedFunction(*self._function(signature), most)
+            self._functions[signature] = PartedFunction(*self._function(signature), self.part_size)
         return self._functions[signature](**inputs)
 
     def signature(self, name: str) -> Signature:

@@ -1,11 +1,11 @@
 """The server: TensorFlow Serving's REST interface, the page, and the server's state."""
 
+import atexit
 import contextlib
 import gc
 import logging
 import os
 import re
-import signal
 import socket
 import traceback
 from collections.abc import AsyncIterator
@@ -25,16 +25,17 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tfgen.errors import describe
 from tfgen.serving.listing import Listing, run_pictures
-from tfgen.serving.models import Models
+from tfgen.serving.models import SMALL_BODY, Models
 from tfgen.serving.pool import Pool
-from tfgen.serving.refusal import invalid, not_found, report_error
+from tfgen.serving.refusal import busy, invalid, not_found, report_error
 
 _PATH = re.compile(
-    r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<number>\d{1,19}))?(?P<verb>/metadata|:predict)?",
+    r"(?:https?://[^/]*)?/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<number>\d{1,19}))?"
+    r"(?P<verb>/metadata|:predict)?",
     re.ASCII,
 )
 # Most connections at once.
@@ -75,11 +76,12 @@ class Settings(NamedTuple):
     origins: tuple[str, ...] = ()
 
 
-class Server:
+class Endpoints:
     """The endpoints of the server."""
 
     def __init__(self, models: Models, settings: Settings, data_dir: Path | None):
         self.models, self.settings = models, settings
+        self.in_flight = 0
         self.pool = Pool(settings.workers, settings.queue, settings.timeout)
         self.listing = Listing(models, self.pool, data_dir)
 
@@ -93,36 +95,52 @@ class Server:
 
     async def model(self, request: Request) -> Response:
         """Answers a request of TensorFlow Serving's REST interface."""
+        # A proxy may see the end of such a request elsewhere.
+        if {"content-length", "transfer-encoding"}.issubset(request.headers.keys()):
+            raise HTTPException(400, "Content-Length beside chunks", {"Connection": "close"})
         name, number, api = parse(request.method, request.scope["raw_path"].decode())
         if api == "predict":
-            body = await self._body(request)
-            prepare = partial(self.models.open, name, number)
-            compute = partial(self.models.predict, name, number, body)
-            answer = await self.pool.answer(request, prepare, compute)
+            async with self._body(request, name, number) as body:
+                prepare = partial(self.models.open, name, number)
+                steps = self.models.predict(name, number, body, self.settings.timeout)
+                answer = await self.pool.answer(request, prepare, steps)
         else:  # it computes nothing
             answer = await run_in_threadpool(getattr(self.models, api), name, number)
         # 499: nobody waits for it any more.
         return Response(answer, 499 if answer is None else 200, media_type="application/json")
 
-    async def _body(self, request: Request) -> bytes:
-        """The body of a request, which is read to its end also if it is too large.
+    @contextlib.asynccontextmanager
+    async def _body(self, request: Request, name: str, number: int | None) -> AsyncIterator[bytes]:
+        """A context with the body of a request, which is read to its end also if it is refused.
 
         Otherwise many clients would see no answer but a broken connection.
 
         Raises:
-            HTTPException: it is too large (413) or compressed (415).
+            HTTPException: it is too large (413) or compressed (415), has more values than a batch
+                (400), or is large while others fill the memory (503); there is no such model (404).
         """
         if request.headers.get("content-encoding", "identity") != "identity":
             raise HTTPException(415, "Send the body without Content-Encoding")
-        body, size, limit = bytearray(), 0, self.settings.max_body
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size <= limit:
+        stream, body, most = request.stream(), bytearray(), SMALL_BODY
+        try:
+            async for chunk in stream:
                 body += chunk
-        if size > limit:
-            message = f"The body of the request is larger than {limit / 1e6:g} MB"
-            raise HTTPException(413, f"{message} (tfgen-serve --max-body)")
-        return bytes(body)
+                self.in_flight += len(chunk)
+                if len(body) > most:
+                    most = await run_in_threadpool(self.models.most_bytes, name, number)
+                if len(body) > (limit := min(most, self.settings.max_body)):
+                    raise HTTPException(413, f"The body is larger than {limit / 1e6:g} MB")
+                if most > SMALL_BODY and self.in_flight > 4 * self.settings.max_body:
+                    raise busy(f"{self.in_flight / 1e6:.0f} MB of requests wait for answers")
+            # A number of an image has a comma and three brackets at most.
+            if most > SMALL_BODY and 8 * sum(map(body.count, (b",", b"[", b"{"))) > most:
+                raise invalid("The body has more values than the largest batch")
+            yield bytes(body)
+        finally:
+            self.in_flight -= len(body)
+            body.clear()
+            async for _ in stream:
+                pass
 
     async def health(self, request: Request) -> Response:
         """Says that the server is up, and how many requests are computed or wait."""
@@ -164,7 +182,8 @@ def parse(method: str, path: str) -> tuple[str, int | None, str]:
         HTTPException: there is no such path, or it has another method.
     """
     match = _PATH.fullmatch(path)
-    if match is None or method != ("POST" if match["verb"] == ":predict" else "GET"):
+    methods = ("POST",) if match and match["verb"] == ":predict" else ("GET", "HEAD")
+    if match is None or method not in methods:
         raise invalid(f"Malformed request: {method} {path[:200]}")
     number = None if match["number"] is None else int(match["number"])
     return unquote(match["name"]), number, (match["verb"] or "/status")[1:]
@@ -178,26 +197,41 @@ def create_app(models: Models, settings: Settings, data_dir: Path | None = None)
         settings: the server's limits, and who may use it.
         data_dir: folder of prepared data sets, of which the page shows images.
     """
-    server = Server(models, settings, data_dir)
+    endpoints = Endpoints(models, settings, data_dir)
     routes = [
-        Route("/v1/{path:path}", server.model, methods=["GET", "POST"]),
-        Route("/healthz", server.health),
-        Route("/page/models.json", server.models_json),
-        Route("/page/real/{name}.png", server.real_images),
-        Route("/page/runs/{name}/{picture}.png", server.run_picture),
-        Route("/page/{file}", server.page),
-        Route("/", server.page),
+        Route("/v1{path:path}", endpoints.model, methods=["GET", "POST"]),
+        Route("/healthz", endpoints.health),
+        Route("/page/models.json", endpoints.models_json),
+        Route("/page/real/{name}.png", endpoints.real_images),
+        Route("/page/runs/{name}/{picture}.png", endpoints.run_picture),
+        Route("/page/{file}", endpoints.page),
+        Route("/", endpoints.page),
     ]
     # The pages of another host, whose name was made to mean this machine, send its name.
     hosts = ["localhost", "127.0.0.1", "[::1]", *settings.hosts]
-    middleware = [Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)]
+    trusted = Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
+    middleware = [Middleware(take_urls), trusted]
     if origins := list(settings.origins):
         cors = Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"])
         middleware.append(cors)
     handlers = dict.fromkeys((HTTPException, ClientDisconnect, Exception), answer_error)
     return Starlette(
-        routes=routes, middleware=middleware, exception_handlers=handlers, lifespan=server.lifespan
+        routes=routes,
+        middleware=middleware,
+        exception_handlers=handlers,
+        lifespan=endpoints.lifespan,
     )
+
+
+def take_urls(app: ASGIApp) -> ASGIApp:
+    """The application, for requests of a whole URL too, as HTTP/1.1 asks for."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope["path"] = re.sub("^https?://[^/]*", "", scope["path"])
+        await app(scope, receive, send)
+
+    return answer
 
 
 async def answer_error(request: Request, error: Exception) -> Response:
@@ -211,6 +245,16 @@ async def answer_error(request: Request, error: Exception) -> Response:
         error = HTTPException(500, describe(error))
     body = orjson.dumps({"error": error.detail})
     return Response(body, error.status_code, error.headers, "application/json")
+
+
+class _Server(uvicorn.Server):
+    """A server that ends at the first signal, and whose process ends at the second one."""
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        # Called between two instructions of the main thread, also while the event loop is busy.
+        if self.should_exit:
+            os._exit(0)
+        self.should_exit = True
 
 
 def new_server(app: ASGIApp, timeout: float) -> uvicorn.Server:
@@ -232,13 +276,13 @@ def new_server(app: ASGIApp, timeout: float) -> uvicorn.Server:
         limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=round(timeout) + _GRACE,
     )
-    return uvicorn.Server(config)
+    return _Server(config)
 
 
 def run(listener: socket.socket, app: ASGIApp, timeout: float, has_log: bool) -> None:
-    """Answers requests until SIGTERM or Ctrl+C, and then those that have begun.
+    """Answers requests until SIGTERM or Ctrl+C, and then those that have begun; ends the process.
 
-    A second Ctrl+C ends the process at once.
+    A second signal ends it at once.
 
     Args:
         listener: a socket that listens.
@@ -256,9 +300,7 @@ def run(listener: socket.socket, app: ASGIApp, timeout: float, has_log: bool) ->
         # An open page asks for it every few seconds.
         logger.addFilter(lambda record: "/healthz" not in record.getMessage())
         logger.propagate = False
-    # uvicorn sends itself the signal again at its end, which is the usual end of a server.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
     server.run(sockets=[listener])
-    if server.force_exit:
-        os._exit(0)  # Python itself would wait for the threads that compute
+    # Python itself would wait for the threads that compute.
+    atexit._run_exitfuncs()
+    os._exit(0)

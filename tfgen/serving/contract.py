@@ -23,6 +23,8 @@ DEFAULT_SIGNATURE = "serving_default"
 MAX_VALUES = 2**24
 # Most characters of a value that an error repeats.
 _MAX_SHOWN = 80
+# As TensorFlow Serving reads JSON: the first of duplicate keys counts, and NaN is a number.
+_JSON = json.JSONDecoder(object_pairs_hook=lambda pairs: dict(reversed(pairs)))
 
 
 class Request(NamedTuple):
@@ -56,12 +58,13 @@ def read_request(body: bytes, signatures: Mapping[str, Signature], max_batch: in
         HTTPException: it is not JSON, not a predict request, or does not fit the signature.
     """
     try:
-        content = orjson.loads(body)
-    except orjson.JSONDecodeError as error:  # too deep a nesting, too
+        content, _ = _JSON.raw_decode(body.decode("utf-8-sig", "replace").lstrip())
+    except (ValueError, RecursionError) as error:
         raise invalid(f"JSON Parse error: {error}") from None
     if not isinstance(content, dict):
         raise invalid(f"JSON Value: {_shown(content)} Is not object")
-    name = content.get("signature_name") or DEFAULT_SIGNATURE
+    name = content.get("signature_name", "")
+    name = DEFAULT_SIGNATURE if name == "" else name
     if not isinstance(name, str) or name not in signatures:
         known = ", ".join(sorted(signatures))
         raise invalid(f'signature name "{_shown(name)}" not found in signature def; known: {known}')
@@ -71,7 +74,7 @@ def read_request(body: bytes, signatures: Mapping[str, Signature], max_batch: in
         fault = "only one of 'inputs' or 'instances' keys may exist"
         raise invalid(fault if by_row else "Missing 'inputs' or 'instances' key")
     values = _by_column(content["instances"]) if by_row else content["inputs"]
-    columns = _named(values, signature.inputs)
+    columns = _named(values, signature.inputs, by_row)
     inputs = {key: _to_array(key, columns[key], spec) for key, spec in signature.inputs.items()}
     request = Request(name, inputs, by_row)
     _check_sizes(request, signature, max_batch)
@@ -91,14 +94,15 @@ def _by_column(rows: Any) -> list[Any] | dict[str, list[Any]]:
     return {key: [row[key] for row in rows] for key in rows[0]}
 
 
-def _named(values: Any, specs: Mapping[str, TensorSpec]) -> dict[str, Any]:
+def _named(values: Any, specs: Mapping[str, TensorSpec], by_row: bool) -> dict[str, Any]:
     """The values of each input by name; those of an only one need no name."""
     known = ", ".join(sorted(specs))
     if not _is_object(values):
         if len(specs) > 1:
             raise invalid(f"expecting an object as multiple inputs required: {known}")
         return dict.fromkeys(specs, values)
-    if values.keys() != specs.keys():
+    # TensorFlow Serving ignores further columns, but no further keys of a row.
+    if specs.keys() - values.keys() or (by_row and values.keys() - specs.keys()):
         raise invalid(f"the named inputs are: {_shown(', '.join(values))}; expected: {known}")
     return values
 
@@ -116,10 +120,10 @@ def _to_array(key: str, value: Any, spec: TensorSpec) -> np.ndarray:
     dtype, sides = np.dtype(spec.dtype), ["any" if side is None else side for side in spec.shape]
     expected = f"expected {dtype.name}, shape [{', '.join(map(str, sides))}]"
     try:
-        # numpy takes true for 1, and makes every string of an array as long as the longest one.
-        array = np.array(None if _has_any(value, (str, bool)) else value)
-    except (ValueError, OverflowError):  # lists of several lengths
-        array = np.array(None)
+        # numpy takes true for 1 and null for NaN.
+        array = np.array(value if _is_numeric(value) else "", float if dtype.kind == "f" else None)
+    except (ValueError, OverflowError):  # lists of several lengths, too
+        array = np.array("")
     if array.dtype.kind not in ("iuf" if dtype.kind == "f" else "iu") and array.size:
         raise invalid(f"input {key!r} is not of expected type: {_shown(value)}; {expected}")
     if array.ndim != len(spec.shape) or any(
@@ -127,22 +131,22 @@ def _to_array(key: str, value: Any, spec: TensorSpec) -> np.ndarray:
     ):
         raise invalid(f"input {key!r} has the shape {list(array.shape)}; {expected}")
     limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
-    if array.size and (array.min() < limits.min or array.max() > limits.max):
+    if array.size and not (limits.min <= array.min() and array.max() <= limits.max):  # or NaN
         span = f"{limits.min} to {limits.max}"
         raise invalid(f"input {key!r} ranges from {array.min()} to {array.max()}; takes {span}")
     return array.astype(dtype)
 
 
-def _has_any(value: Any, kinds: tuple[type, ...]) -> bool:
-    """Whether a value, or one in its nested lists, is of one of the types."""
+def _is_numeric(value: Any) -> bool:
+    """Whether a value is a number, or a list of such values."""
     values = [value]
     while values:
         value = values.pop()
-        if isinstance(value, list):
+        if type(value) is list:
             values += value
-        elif isinstance(value, kinds):
-            return True
-    return False
+        elif type(value) not in (int, float):  # bool is an int to isinstance
+            return False
+    return True
 
 
 def _check_sizes(request: Request, signature: Signature, max_batch: int) -> None:

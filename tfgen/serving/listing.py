@@ -58,7 +58,7 @@ class Listing:
     def close(self) -> None:
         """Stops computing statistics."""
         self._closed = True
-        self._thread.shutdown(cancel_futures=True)
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     def content(self) -> dict[str, Any]:
         """The listing, as `models.json`."""

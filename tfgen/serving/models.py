@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import orjson
 from starlette.exceptions import HTTPException
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 # Most versions that are open at once; the one that was not used for longest is closed.
 MAX_OPEN = 6
+# Bytes that the body of any request may have.
+SMALL_BODY = 2**16
 # Threads that open versions; they compute no answers.
 OPENERS = 2
 # Seconds after which a version that could not be opened is tried again.
@@ -73,11 +76,13 @@ class OpenVersion(NamedTuple):
         sampler: the version.
         signatures: its signatures by name.
         metadata: the answer to a request for its metadata.
+        prices: least seconds that a row took by signature, of those that were measured.
     """
 
     sampler: "Sampler"
     signatures: Mapping[str, Signature]
     metadata: Mapping[str, Any]
+    prices: dict[str, float]
 
 
 class Models:
@@ -130,11 +135,34 @@ class Models:
         """
         return orjson.dumps(self.open(name, number).metadata)
 
-    def predict(self, name: str, number: int | None, body: bytes) -> bytes:
-        """The outputs of a signature.
+    def most_bytes(self, name: str, number: int | None) -> int:
+        """Most bytes of the body of a predict request, 32 for each number of the largest batch.
 
         Raises:
-            HTTPException: there is no such name or version, or the request does not fit it.
+            HTTPException: there is no such name or version.
+        """
+        # The manifests have the shapes also while no version is open; a damaged one is empty.
+        manifests = [_read_manifest(entry.version) for entry in self.find(name, number)]
+        tables = [s["inputs"].values() for m in manifests for s in m.get("signatures", {}).values()]
+        shapes = ([spec["shape"][1:] for spec in table] for table in tables)
+        sizes = (sum(math.prod(side or 1 for side in shape) for shape in row) for row in shapes)
+        return SMALL_BODY + 32 * self.max_batch * max(sizes, default=0)
+
+    def predict(self, name: str, number: int | None, body: bytes, timeout: float) -> Iterator[Any]:
+        """Computes the outputs of a signature, a slice of the rows at each step.
+
+        Args:
+            name: name that the version was published under.
+            number: its number; None takes the newest.
+            body: the request.
+            timeout: seconds for the answer.
+
+        Yields:
+            None until the last slice is computed, then the answer.
+
+        Raises:
+            HTTPException: there is no such name or version, the request does not fit it, or its
+                rows take longer than `timeout` by themselves (413).
         """
         opened = self.open(name, number)
         request = read_request(body, opened.signatures, self.max_batch)
@@ -143,8 +171,24 @@ class Models:
                 check_labels(request.inputs["label"], opened.sampler.num_classes)
             except UsageError as error:
                 raise invalid(str(error)) from None
-        outputs = opened.sampler.call(request.signature, **request.inputs)
-        return write_answer(outputs, request.by_row)
+        price, rows = opened.prices.get(request.signature, 0.0), opened.sampler.part_size
+        slices = []
+        # A price of a busy moment falls by two slices, so as many are always computed.
+        if request.size * price > timeout and request.size > 2 * rows:
+            most = max(2 * rows, int(timeout / price))
+            message = f"{request.size} rows take longer than {timeout:g} s"
+            raise HTTPException(413, f"{message}; ask for at most {most} at once")
+        for start in range(0, request.size or 1, rows):
+            if start:
+                yield None
+            begin = time.perf_counter()
+            part = {key: array[start : start + rows] for key, array in request.inputs.items()}
+            slices.append(opened.sampler.call(request.signature, **part))
+            if 0 < start <= request.size - rows:  # the first slice may compile, the last be small
+                price = min(price or math.inf, (time.perf_counter() - begin) / rows)
+                opened.prices[request.signature] = price
+        outputs = {key: np.concatenate([part[key] for part in slices]) for key in slices[0]}
+        yield write_answer(outputs, request.by_row)
 
     def listed(self) -> Iterator[Listed]:
         """The models that the page shows.
@@ -248,8 +292,8 @@ class Models:
         return opened
 
     def close(self) -> None:
-        """Waits for the versions that are being opened, if any."""
-        self._openers.shutdown(cancel_futures=True)
+        """Opens no more versions; does not wait for those that are being opened."""
+        self._openers.shutdown(wait=False, cancel_futures=True)
 
 
 def _entry(version: Version) -> Entry | None:
@@ -279,7 +323,7 @@ def open_version(version: Version) -> OpenVersion:
     metadata = read_metadata(version)
     if class_names := (sampler.training.get("data") or {}).get("class_names"):
         metadata["metadata"]["class_names"] = class_names  # TensorFlow Serving has none
-    return OpenVersion(sampler, signatures, metadata)
+    return OpenVersion(sampler, signatures, metadata, {})
 
 
 def read_metadata(version: Version) -> dict[str, Any]:

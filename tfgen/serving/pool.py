@@ -2,21 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from tfgen.serving.refusal import busy
 from tfgen.system.terminal import count_noun
-
-# Seconds after which a client may ask again if the queue is full.
-RETRY_AFTER = 1
 
 
 class Pool:
-    """Threads that compute answers, in the order in which they are asked for.
+    """Threads that compute answers step by step, in the order in which the steps are asked for.
 
     Args:
         workers: number of threads.
@@ -36,14 +34,15 @@ class Pool:
         self._waiting = ThreadPoolExecutor(self.limit, "wait")
 
     async def answer(
-        self, request: Request, prepare: Callable[[], Any], compute: Callable[[], Any]
+        self, request: Request, prepare: Callable[[], Any], steps: Iterator[Any]
     ) -> Any:
         """Awaits the answer to a request for as long as its client waits for it.
 
         Args:
             request: the request; its body has been read.
             prepare: waits for what the answer needs.
-            compute: computes the answer; not called if nobody waits for it any more.
+            steps: each `next` computes a part, and gives None until it gives the answer. It is not
+                called again if nobody waits any more. Between two steps, others get their turn.
 
         Returns:
             The answer; None if the client has gone.
@@ -55,11 +54,12 @@ class Pool:
 
         async def work() -> Any:
             await loop.run_in_executor(self._waiting, prepare)
-            return await loop.run_in_executor(self._workers, compute)
+            while (part := await loop.run_in_executor(self._workers, next, steps)) is None:
+                pass
+            return part
 
         if self.pending >= self.limit:
-            message = f"The server is busy: {count_noun(self.pending, 'request')} before this one"
-            raise HTTPException(503, message, {"Retry-After": str(RETRY_AFTER)})
+            raise busy(f"{count_noun(self.pending, 'request')} before this one")
         self.pending += 1
         answer = asyncio.ensure_future(work())
         gone = asyncio.ensure_future(_wait_until_gone(request))
@@ -80,9 +80,9 @@ class Pool:
             self.finished = time.monotonic()
 
     def close(self) -> None:
-        """Waits for what is computed."""
-        self._waiting.shutdown(cancel_futures=True)
-        self._workers.shutdown(cancel_futures=True)
+        """Computes nothing more; does not wait for the threads."""
+        self._waiting.shutdown(wait=False, cancel_futures=True)
+        self._workers.shutdown(wait=False, cancel_futures=True)
 
 
 async def _wait_until_gone(request: Request) -> None:

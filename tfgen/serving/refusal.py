@@ -19,6 +19,11 @@ def invalid(message: str) -> HTTPException:
     return HTTPException(400, message)
 
 
+def busy(message: str) -> HTTPException:
+    """The error for a request that can be answered later."""
+    return HTTPException(503, f"The server is busy: {message}", {"Retry-After": "1"})
+
+
 def report_error(text: str) -> None:
     """Writes an error to standard error, in one line; never fails."""
     line = printable(" ".join(text.split()))
