@@ -197,15 +197,15 @@ def create_app(models: Models, settings: Settings, data_dir: Path | None = None)
         settings: the server's limits, and who may use it.
         data_dir: folder of prepared data sets, of which the page shows images.
     """
-    endpoints = Endpoints(models, settings, data_dir)
+    server = Endpoints(models, settings, data_dir)
     routes = [
-        Route("/v1{path:path}", endpoints.model, methods=["GET", "POST"]),
-        Route("/healthz", endpoints.health),
-        Route("/page/models.json", endpoints.models_json),
-        Route("/page/real/{name}.png", endpoints.real_images),
-        Route("/page/runs/{name}/{picture}.png", endpoints.run_picture),
-        Route("/page/{file}", endpoints.page),
-        Route("/", endpoints.page),
+        Route("/v1{path:path}", server.model, methods=["GET", "POST"]),
+        Route("/healthz", server.health),
+        Route("/page/models.json", server.models_json),
+        Route("/page/real/{name}.png", server.real_images),
+        Route("/page/runs/{name}/{picture}.png", server.run_picture),
+        Route("/page/{file}", server.page),
+        Route("/", server.page),
     ]
     # The pages of another host, whose name was made to mean this machine, send its name.
     hosts = ["localhost", "127.0.0.1", "[::1]", *settings.hosts]
@@ -216,10 +216,7 @@ def create_app(models: Models, settings: Settings, data_dir: Path | None = None)
         middleware.append(cors)
     handlers = dict.fromkeys((HTTPException, ClientDisconnect, Exception), answer_error)
     return Starlette(
-        routes=routes,
-        middleware=middleware,
-        exception_handlers=handlers,
-        lifespan=endpoints.lifespan,
+        routes=routes, middleware=middleware, exception_handlers=handlers, lifespan=server.lifespan
     )
 
 
