@@ -340,8 +340,7 @@ def read_metadata(version: Version) -> dict[str, Any]:
 
 def shown_version(number: int, is_shipped: bool, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """A version as the page lists it, with the metrics of its evaluation; None without one."""
-    evaluation = manifest["evaluation"]
-    metrics = shown_metrics(evaluation) if evaluation else None
+    metrics = shown_metrics(known) if (known := manifest["evaluation"]) else None
     return {"number": number, "shipped": is_shipped, "evaluation": metrics}
 
 

@@ -71,8 +71,7 @@ class Pool:
                 return answer.result()
             if gone.done():
                 return None
-            message = f"Timed out after {self.timeout:g} s; ask for fewer rows at once"
-            raise HTTPException(504, message)
+            raise HTTPException(504, f"Timed out after {self.timeout:g} s; ask for fewer rows")
         finally:
             answer.cancel()
             gone.cancel()

@@ -49,11 +49,7 @@ class Reports:
         }
         self._text, self._printed_at = "", time.monotonic()
         self.bar = make_bar(run.console)
-        self._task = self.bar.add_task(
-            "starting",
-            total=1.0,
-            completed=run.done,
-        )
+        self._task = self.bar.add_task("starting", total=1.0, completed=run.done)
 
     @property
     def _time_left(self) -> str:

@@ -16,12 +16,7 @@ from tfgen.errors import UsageError
 from tfgen.models.base import Curve, ImageModel
 from tfgen.models.flow.config import FlowConfig
 from tfgen.models.flow.dequantization import VariationalDequantization
-from tfgen.models.flow.steps import (
-    MakeConditioner,
-    dense_steps,
-    multiscale_chain,
-    multiscale_steps,
-)
+from tfgen.models.flow.steps import MakeConditioner, dense_steps, multiscale_chain, multiscale_steps
 from tfgen.models.generative import GenerativeModel
 from tfgen.models.preprocessing import Dequantized, Identity, Labels, Noise
 from tfgen.nn.average import trained_weights
