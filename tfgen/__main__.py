@@ -9,9 +9,8 @@ import sys
 cli = importlib.import_module("tfgen.cli" if importlib.util.find_spec("tfgen.cli") else "cli")
 names = [entry.name for entry in pkgutil.iter_modules(cli.__path__) if entry.name[0] != "_"]
 modules = {name: importlib.import_module(f"{cli.__name__}.{name}") for name in names}
-for verb in sys.argv[1:2]:
-    if verb in modules:
-        raise SystemExit(modules[verb].main(sys.argv[2:]))
+if sys.argv[1:] and sys.argv[1] in modules:
+    raise SystemExit(modules[sys.argv[1]].main(sys.argv[2:]))
 for module in modules.values():
     # The first line of a command's docstring is `tfgen-NAME`: what it does.
     command, _, text = str(module.__doc__).partition("\n")[0].replace("`", "").partition(": ")
