@@ -117,8 +117,7 @@ def run_command(
 
 
 def _report(prog: str, message: str, status: int, kind: str = "error: ") -> int:
-    text = printable(" ".join(message.split()))
-    print(f"{prog}: {kind}{text}", file=sys.stderr, flush=True)
+    print(f"{prog}: {kind}{printable(' '.join(message.split()))}", file=sys.stderr, flush=True)
     return status
 
 

@@ -9,7 +9,7 @@ import sys
 cli = importlib.import_module("tfgen.cli" if importlib.util.find_spec("tfgen.cli") else "cli")
 names = [entry.name for entry in pkgutil.iter_modules(cli.__path__) if entry.name[0] != "_"]
 modules = {name: importlib.import_module(f"{cli.__name__}.{name}") for name in names}
-if {*sys.argv[1:2]} & modules.keys():
+if sys.argv[1:] and sys.argv[1] in modules:
     raise SystemExit(modules[sys.argv[1]].main(sys.argv[2:]))
 for module in modules.values():
     # The first line of a command's docstring is `tfgen-NAME`: what it does.

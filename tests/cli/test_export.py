@@ -172,8 +172,8 @@ def test_a_damaged_archive_is_refused(trained: Trained, monkeypatch: pytest.Monk
     with zipfile.ZipFile("twice.tfgen", "w") as file, warnings.catch_warnings(action="ignore"):
         for _ in range(2):
             file.writestr(whole, b"")
-    content = Path("changed.tfgen").read_bytes()  # of which each member becomes encrypted
-    content = content.replace(b"PK\1\2\x14\3\x14\0\0\0", b"PK\1\2\x14\3\x14\0\1\0")
+    encrypted = b"PK\1\2\x14\3\x14\0\1\0"  # how the entry of an encrypted member begins
+    content = Path("changed.tfgen").read_bytes().replace(encrypted[:8] + bytes(2), encrypted)
     Path("encrypted.tfgen").write_bytes(content)
     names = dict.fromkeys(("cut", "changed", "escaping", "twice", "encrypted", "large"), "damaged")
     for name, message in {"empty": "holds no version", **names}.items():

@@ -3,6 +3,7 @@
 import os
 import unicodedata
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -71,10 +72,7 @@ def test_what_is_no_file_is_never_opened(tmp_path, monkeypatch):
     refuses(lambda: read(folder), "folder.png is no regular file")
     refuses(lambda: read(tmp_path / "none.png"), "none.png cannot be read (No such file")
     assert find_files([tmp_path]) == [pipe]
-
-    def refused(path):
-        raise PermissionError(13, "Permission denied")
-
+    refused = Mock(side_effect=PermissionError(13, "Permission denied"))
     monkeypatch.setattr(Path, "iterdir", refused)
     refuses(lambda: read(folder), "folder.png cannot be read (Permission denied)")
 

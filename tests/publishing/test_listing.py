@@ -45,7 +45,7 @@ def gan_run(preset: str, model: dict[str, Any], **options: Any) -> dict[str, Any
             "preset mlp, conditional, 200 epochs",
         ),
         # What is not known is left out.
-        ({}, ""),
+        ({"family": None}, ""),
     ],
 )
 def test_a_version_is_described_by_what_differs_from_its_preset(

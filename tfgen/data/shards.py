@@ -5,6 +5,7 @@ A record is a `tf.train.Example` with the features `image`, `seed` and, for a co
 are read.
 """
 
+import contextlib
 import json
 import math
 from collections.abc import Iterator
@@ -158,11 +159,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def has_manifest(folder: Path) -> bool:
     """Whether a folder has a manifest of shards; those of published versions are others."""
-    try:
-        content = read_json(folder / MANIFEST)
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and {"request", "shards"} <= content.keys()
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        return {"request", "shards"} <= {*read_json(folder / MANIFEST)}
+    return False
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -10,7 +10,7 @@ from tfgen import registry
 from tfgen.errors import TfgenError, WorkError, printable
 from tfgen.publishing import versions
 from tfgen.settings.training import RESUMABLE, TrainingOptions
-from tfgen.system.terminal import count_noun
+from tfgen.system.terminal import count_noun, format_bytes
 
 # Formats of an evaluation's likelihoods; the first that is there is shown.
 _LIKELIHOODS = {"bits_per_dim": "{:.3f} bits/dim", "negative_elbo": "−ELBO {:.2f} nats"}
@@ -81,8 +81,8 @@ def changed_settings(run: Mapping[str, Any]) -> dict[str, Any]:
     """
     options, model = run.get("options") or {}, run.get("model") or {}
     try:
-        preset = registry.family(run["family"]).preset(options["preset"])
-    except (TfgenError, KeyError):
+        preset = registry.family(run.get("family") or "").preset(options.get("preset") or "")
+    except TfgenError:
         return {}
     decided = [f.name for f in dataclasses.fields(preset.model) if "help" not in f.metadata]
     expected = {**TrainingOptions(**preset.training()).to_json(), **preset.model.to_json()}
@@ -114,8 +114,7 @@ def epochs_done(manifest: Mapping[str, Any]) -> int | None:
 def _row(version: versions.Version) -> tuple[str, ...]:
     key, size = (version.name, str(version.number)), ""
     try:
-        bytes_ = sum(path.stat().st_size for path in version.path.rglob("*") if path.is_file())
-        size = f"{bytes_ / 1e6:.1f} MB"
+        size = format_bytes(sum(p.stat().st_size for p in version.path.rglob("*") if p.is_file()))
         if not versions.is_version(version.path):
             raise WorkError(f"not published by tfgen: it has no {versions.MANIFEST}")
         manifest = versions.verify(version.path)

@@ -1,7 +1,6 @@
 """Open what tfgen wrote: runs, `.keras` files and published versions."""
 
 import shlex
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,8 +65,7 @@ def load_keras_file(path: Path, *, compile: bool = True) -> Any:
     """
     registry.load_classes()  # registers the classes that the file may name
     try:
-        with zipfile.ZipFile(path) as archive:
-            check_members(archive, path.stat().st_size)
+        check_members(path)
         return keras.saving.load_model(path, compile=compile, safe_mode=True)
     except Exception as error:  # Keras and h5py raise many types
         raise WorkError(f"{path} cannot be loaded ({describe(error)})") from error

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfgen import sampling
-from tfgen.errors import UsageError
+from tfgen.errors import UsageError, printable
 from tfgen.models import notebook
 from tfgen.settings.fields import hint
 
@@ -75,7 +75,7 @@ class SignatureSampler(sampling.ImageSampler):
     @property
     def title(self) -> str:
         """What messages call the sampler."""
-        return f"{self.name} version {self.number}"
+        return printable(f"{self.name} version {self.number}")
 
     @property
     def fingerprint(self) -> str:

@@ -46,8 +46,8 @@ _RUN = {"family?": str, "given?": [str], "epochs_done?": int, "options?": _OPTIO
 _RUN |= {"model?": {"image_shape?": [int]}, "cost?": {}}
 _FIGURES = dict.fromkeys(("fid?", "bits_per_dim?", "negative_elbo?", "nll?"), int | float)
 _PARTS = ("samples?", "floor?", "modes?", "likelihood?", "cost?", "dataset?")
-_TEXTS = "family?", "weights?", "weights_sha256?", "published?"
-_ENTRIES: dict[str, Any] = dict.fromkeys(_TEXTS, str) | {"files": {"*": str}, "run?": _RUN}
+_ENTRIES: dict[str, Any] = {"files": {"*": str}, "run?": _RUN}
+_ENTRIES |= dict.fromkeys(("family?", "weights?", "weights_sha256?", "published?"), str)
 _ENTRIES |= {"evaluation?": {"n?": int} | dict.fromkeys(_PARTS, _FIGURES)}
 _ENTRIES |= {"signatures": {"*": {"inputs": _TENSORS, "outputs": _TENSORS}}}
 # What a manifest without such an entry is taken to say.
@@ -92,9 +92,8 @@ def is_version(path: Path) -> bool:
 
     It is an archive, or a folder whose name is a positive integer and that has a manifest.
     """
-    if _is_number(path.absolute().name):
-        return (path / MANIFEST).is_file()
-    return path.suffix == ARCHIVE and path.is_file()
+    is_folder = _is_number(path.absolute().name) is not None
+    return (path / MANIFEST).is_file() if is_folder else path.suffix == ARCHIVE and path.is_file()
 
 
 @functools.cache
@@ -116,8 +115,8 @@ def _unpack(archive: Path, changed: int) -> tuple[contextlib.ExitStack, Path]:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tfgen-archive-"))
         stack.enter_context(atomic.locked(Path(folder), f"folder {folder}", "try again"))
         try:
+            atomic.check_members(archive)
             with zipfile.ZipFile(archive) as file:
-                atomic.check_members(file, archive.stat().st_size)
                 file.extractall(folder)
         except (zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, EOFError) as error:
             raise WorkError(f"{archive} is damaged ({error}); ask for it again") from error
@@ -273,9 +272,8 @@ def find_run(run: Mapping[str, Any], name: str, saved_models: Path) -> Path | No
         name: name to look under.
         saved_models: folder of published models.
     """
-    runs = {path: manifest["run"] for path, manifest in manifests(saved_models, name)}
     # Manifests of earlier versions of tfgen lack the number of epochs done.
-    found = [path for path, known in runs.items() if known and {**run, **known} == run]
+    found = [p for p, m in manifests(saved_models, name) if m["run"] and {**run, **m["run"]} == run]
     return max(found, key=lambda path: int(path.name), default=None)
 
 

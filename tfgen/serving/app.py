@@ -247,6 +247,8 @@ async def answer_error(request: Request, error: Exception) -> Response:
 class _Server(uvicorn.Server):
     """A server that ends at the first signal, and whose process ends at the second one."""
 
+    should_exit: bool
+
     def handle_exit(self, sig: int, frame: Any) -> None:
         # Called between two instructions of the main thread, also while the event loop is busy.
         if self.should_exit:

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 # The file whose lock is that of its folder.
 LOCK = ".lock"
 _MAX_JSON = 2**26
-# A packed file may hold this many times its own bytes, and some more; deflate reaches 1032. On a
-# disk, the least file takes a block.
-_RATIO, _SLACK, _BLOCK = 100, 2**26, 2**12
+# A packed file may hold this many times its own bytes, and some more; deflate reaches 1032.
+_RATIO, _SLACK = 100, 2**26
 
 
 @contextlib.contextmanager
@@ -158,19 +157,19 @@ def check_unpacked(unpacked: int, packed: int) -> None:
         raise ValueError(f"{format_bytes(packed)} cannot hold {format_bytes(unpacked)}")
 
 
-def check_members(archive: zipfile.ZipFile, packed: int) -> None:
-    """Checks the members of a ZIP file of so many bytes before any of them is unpacked.
+def check_members(path: Path) -> None:
+    """Checks the members of a ZIP file before any of them is unpacked.
 
     Raises:
-        ValueError: one is there twice, outside of the archive's folder, encrypted, or not packed by
-            deflate; or they are too many or too large.
+        ValueError: one is there twice, or outside of the file's folder, or they are too large.
+        zipfile.BadZipFile: it is no ZIP file.
     """
-    members, methods = archive.infolist(), (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-    is_odd = any(m.flag_bits & 1 or m.compress_type not in methods for m in members)
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
     places = {tuple(member.filename.split("/")) for member in members}
-    if is_odd or len(places) < len(members) or any(".." in p or not p[0] for p in places):
-        raise ValueError("members are encrypted, packed oddly, of one name, or outside of it")
-    check_unpacked(sum(_BLOCK + member.file_size for member in members), packed)
+    if len(places) < len(members) or any(".." in parts or not parts[0] for parts in places):
+        raise ValueError("members are there twice, or outside of its folder")
+    check_unpacked(sum(member.file_size for member in members), path.stat().st_size)
 
 
 def file_sha256(path: Path) -> str:
