@@ -178,6 +178,8 @@ def test_a_damaged_archive_is_refused(trained: Trained, monkeypatch: pytest.Monk
     names = dict.fromkeys(("cut", "changed", "escaping", "twice", "encrypted", "large"), "damaged")
     for name, message in {"empty": "holds no version", **names}.items():
         commands.refused("sample", [f"{name}.tfgen"], message, status=1)
+    shutil.copy("large.tfgen", "large.keras")
+    commands.refused("export", ["large.keras"], "cannot hold", status=1)
     assert not outside.exists()
 
 

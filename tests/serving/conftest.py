@@ -68,10 +68,13 @@ def serving(folder: Path, **settings: Any) -> AbstractContextManager[str]:
     return running(create_app(models, Settings(**settings)))
 
 
+Step = Callable[[bytes], bytes | None]
+
+
 class StubModels(Models):
     """Models whose steps to an answer are calls of a function; all but the last return None."""
 
-    def __init__(self, predict: Callable[[bytes], bytes | None]):
+    def __init__(self, predict: Step):
         super().__init__(Path("nowhere"), MAX_BATCH)
         self.answer = predict
 
@@ -90,9 +93,7 @@ class StubModels(Models):
             yield self.answer(body)
 
 
-def stub_serving(
-    predict: Callable[[bytes], bytes | None], **settings: Any
-) -> AbstractContextManager[str]:
+def stub_serving(predict: Step, **settings: Any) -> AbstractContextManager[str]:
     """As `serving`, with a function in place of the models."""
     settings = {"timeout": PATIENCE, **settings}
     return running(create_app(StubModels(predict), Settings(**settings)))

@@ -38,7 +38,7 @@ def test_content_not_name_decides_whether_it_is_gzipped(tmp_path, pack):
     [
         b"",
         b"P5 28 28",
-        b"\0\0",
+        gzip.compress(struct.pack(">HBBI", 0, UINT8, 1, 80 << 20) + bytes(80 << 20)),
         idx(IMAGES)[:10],
         idx(IMAGES)[:-1],
         idx(IMAGES) + b"!",
