@@ -38,7 +38,10 @@ class ServeOptions(Config):
     models: tuple[str, ...] | None = option(None, "names or archives to serve (default: all)")
     data_dir: Path | None = option(None, "folder of prepared data sets, for images on the page")
     workers: int | None = option(
-        None, "requests computed at once (default: one for each core)", minimum=1, maximum=256
+        None,
+        "requests computed at once (default: one a core, or two a GPU)",
+        minimum=1,
+        maximum=256,
     )
     queue: int = option(100, "maximum number of waiting requests; others get status 503", minimum=0)
     max_batch: int = option(1000, "maximum batch size of a request", minimum=1)
@@ -82,10 +85,11 @@ def main(options: ServeOptions) -> None:
         # that connects meanwhile waits. While tensorflow_datasets is imported, imports in other
         # threads can fail, so there must be none yet.
         import_quietly("tfgen.publishing.sampler", "tensorflow_datasets")
+        from tfgen.nn import gpu
         from tfgen.nn.cores import share_cores
         from tfgen.serving.app import Settings, create_app, run
 
-        workers = options.workers or os.cpu_count() or 1
+        workers = options.workers or 2 * len(gpu.visible()) or os.cpu_count() or 1
         # Else the requests would compete for all of them.
         share_cores(workers, split_batches=False)
         # Other machines may know this one by any address, unless --allow-host says by which.

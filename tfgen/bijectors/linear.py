@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfgen.bijectors.base import Bijector, batch_shape
+from tfgen.nn.gpu import exact_dtype
 
 # Added to a channel's standard deviation before its logarithm.
 _TINY = 1e-6
@@ -78,8 +79,9 @@ class InvertibleConvolution(_PerPosition):
         super().__init__(forward_min_event_ndims=event_ndims)
 
     def _factors(self, dtype: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-        """P, L, U and s."""
-        permutation, lower, upper, log_diagonal = (tf.cast(w, dtype) for w in self.weights)
+        """P, L, U and s, in a dtype whose products are exact enough to be undone."""
+        exact = exact_dtype(dtype)
+        permutation, lower, upper, log_diagonal = (tf.cast(w, exact) for w in self.weights)
         ones = tf.ones_like(log_diagonal)
         unit_lower = tf.linalg.set_diag(tf.linalg.band_part(lower, -1, 0), ones)
         full_upper = tf.linalg.set_diag(tf.linalg.band_part(upper, 0, -1), tf.exp(log_diagonal))
@@ -88,11 +90,17 @@ class InvertibleConvolution(_PerPosition):
     def _forward_and_log_det(self, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         permutation, lower, upper, log_diagonal = self._factors(x.dtype)
         solve = tf.linalg.triangular_solve
-        inverse_upper = solve(upper, tf.eye(lower.shape[0], dtype=x.dtype), lower=False)
+        inverse_upper = solve(upper, tf.eye(lower.shape[0], dtype=lower.dtype), lower=False)
         inverse = tf.matmul(inverse_upper, solve(lower, tf.transpose(permutation)))
-        return tf.tensordot(x, inverse, 1), self._log_det(x, -tf.reduce_sum(log_diagonal))
+        return self._product(x, inverse, -tf.reduce_sum(log_diagonal))
 
     def _inverse_and_log_det(self, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         permutation, lower, upper, log_diagonal = self._factors(y.dtype)
         matrix = tf.matmul(permutation, tf.matmul(lower, upper))
-        return tf.tensordot(y, matrix, 1), self._log_det(y, tf.reduce_sum(log_diagonal))
+        return self._product(y, matrix, tf.reduce_sum(log_diagonal))
+
+    def _product(
+        self, event: tf.Tensor, matrix: tf.Tensor, log_det: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        product = tf.tensordot(tf.cast(event, matrix.dtype), matrix, 1)
+        return tf.cast(product, event.dtype), self._log_det(event, tf.cast(log_det, event.dtype))

@@ -28,11 +28,11 @@ from tfgen.evaluation.modes import captured_modes, expected_modes
 from tfgen.evaluation.reading import FORMAT, UNDECIDING_OPTIONS
 from tfgen.evaluation.sources import Labels, LatentDensity, LogDensity, SampleSource, ShardSummary
 from tfgen.figures import image_grid, png_bytes
+from tfgen.nn import gpu
 from tfgen.random import image_seeds
 from tfgen.sampling import batches
 from tfgen.settings.model import images_at_once
 from tfgen.settings.training import TrainingOptions
-from tfgen.system import machine
 from tfgen.system.atomic import write_arrays
 
 # Samples in the picture that an evaluation holds, and those nearest to a training image.
@@ -179,7 +179,7 @@ def provenance(job: Job) -> dict[str, Any]:
         "dataset": {"name": data.name, "fingerprint": data.fingerprint, "split": split},
         "n": job.n,
         "evaluation_seed": job.request.seed,
-        "machine": machine.hardware_record(),
+        "machine": gpu.hardware_record(),
     }
 
 

@@ -14,7 +14,7 @@ from tfgen import random, registry
 from tfgen.errors import UsageError
 from tfgen.models import batch, export
 from tfgen.models.preprocessing import Labels, Preprocessing
-from tfgen.nn import cpu, overrides, replicas
+from tfgen.nn import cpu, gpu, overrides, replicas
 from tfgen.nn.average import MovingAverage
 from tfgen.nn.layers import Dropout
 from tfgen.nn.optimizers import Schedule, make_adam
@@ -372,7 +372,8 @@ class ImageModel(overrides.Model):
         """Configures training, as `keras.Model.compile` does.
 
         By default XLA is used on a GPU only: on a CPU it makes a step slower, with convolutional
-        networks much slower. It is off under `tf.distribute` and with `run_eagerly=True`.
+        networks much slower. It is off under `tf.distribute`, with `run_eagerly=True` and, by
+        default, with deterministic operations.
         Optimizers are built here, because restoring into an unbuilt optimizer loses its slots. A
         line on standard error says if the machine lacks instructions for a 16-bit policy.
 
@@ -393,7 +394,8 @@ class ImageModel(overrides.Model):
         if self._has_metrics and compared is None:
             text = f"a {name} has no targets that metrics= could compare"
             raise UsageError(f"{text}; compile it without them")
-        if tf.distribute.has_strategy() or kwargs.get("run_eagerly"):
+        is_slower = jit_compile == "auto" and not gpu.visible()
+        if is_slower or tf.distribute.has_strategy() or kwargs.get("run_eagerly"):
             jit_compile = False
         if self.compute_dtype in ("bfloat16", "float16"):
             cpu.warn_if_slow(self.compute_dtype)

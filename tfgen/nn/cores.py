@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfgen.errors import UsageError
+from tfgen.nn import gpu
 from tfgen.sampling import Arrays
 from tfgen.system import machine
 
@@ -44,14 +45,14 @@ def speedups(enabled: bool) -> Iterator[None]:
 
 
 def enabled() -> bool:
-    """Whether the speed-ups are on."""
-    return _ENABLED.get()
+    """Whether the speed-ups are on, which are for a process that uses no GPU."""
+    return _ENABLED.get() and not gpu.visible()
 
 
 def share_cores(parts: int = 2, *, split_batches: bool = True) -> None:
     """Divides the cores between operations that run at the same time.
 
-    Does nothing if there is a GPU, if `TF_NUM_INTRAOP_THREADS` is set, or if TensorFlow is already
+    Does nothing if a GPU is used, if `TF_NUM_INTRAOP_THREADS` is set, or if TensorFlow is already
     in use.
 
     Args:
@@ -62,7 +63,7 @@ def share_cores(parts: int = 2, *, split_batches: bool = True) -> None:
     """
     global _concurrent_parts
     is_set = "TF_NUM_INTRAOP_THREADS" in os.environ
-    if not enabled() or is_set or tf.config.get_visible_devices("GPU"):
+    if not enabled() or is_set:
         return
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -41,6 +41,9 @@ class TrainingOptions(Config):
     )
     seed: int = option(0, "seed for weights, batch order and noise", minimum=0, maximum=MAX_SEED)
     precision: Precision = option("float32", "dtype policy of the networks")
+    xla: Literal["auto", "on", "off"] = option(
+        "auto", "compile steps by XLA; auto: on a GPU, if the run is long enough to gain by it"
+    )
     name: str | None = option(None, "name to publish under (default: from model and data set)")
     run_dir: Path | None = option(
         None, "run directory (default: runs/NAME-TIME; with --resume, the newest run)"

@@ -92,7 +92,8 @@ _EAGER = "keras.src.optimizers"
 def import_quietly(*names: str) -> list[ModuleType]:
     """Imports TensorFlow and modules that use it, with standard error held back.
 
-    A terminal shows that TensorFlow is started, which takes several seconds.
+    A terminal shows that TensorFlow is started, which takes several seconds. Unless it is imported
+    already, it computes in float32 what is float32, and takes memory of a GPU as it needs it.
 
     Returns:
         TensorFlow, then the named modules.
@@ -101,6 +102,8 @@ def import_quietly(*names: str) -> list[ModuleType]:
 
     # Level 2 hides warnings but not errors. The user's own setting has precedence.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Else a process takes all memory of a GPU, and a second one beside it fails.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     started = "tensorflow" in sys.modules
     step = contextlib.nullcontext() if started else status("starting TensorFlow")
     with step, hold_back_stderr(), interruptible():
@@ -113,6 +116,9 @@ def import_quietly(*names: str) -> list[ModuleType]:
             sys.modules.pop(_EAGER, None)
         # The first search for a GPU writes warnings on a machine without one.
         tensorflow.config.list_physical_devices()
+        if not started:
+            # Products of float32 would be rounded to TF32 on a GPU, and likelihoods with them.
+            tensorflow.config.experimental.enable_tensor_float_32_execution(False)
         return [tensorflow, *map(importlib.import_module, names)]
 
 

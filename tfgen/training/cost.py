@@ -14,6 +14,7 @@ from tfgen.data import cache
 from tfgen.data.dataset import Dataset, Split
 from tfgen.data.load import find_prepared, is_derived, load
 from tfgen.models.base import ImageModel
+from tfgen.nn import gpu
 from tfgen.settings.training import RunConfig
 from tfgen.system import machine
 from tfgen.system.terminal import format_bytes
@@ -63,8 +64,10 @@ def cost_table(config: RunConfig) -> str:
         pixels = sum(split.images.size for split in (data.train, data.validation, data.test))
         # As arrays and as tensors; those of the cache are read from the disk.
         in_memory = 2 * pixels if pixels <= cache.MAX_IN_MEMORY else 0
-        memory = machine.peak_mib() * 2**20 + in_memory
-        there = "" if memory < (limit := machine.memory_bytes()) else f" of {format_bytes(limit)}"
+        memory, limit = gpu.peak_mib() * 2**20, machine.memory_bytes()
+        if not gpu.visible():
+            memory += in_memory
+        there = "" if gpu.visible() or memory < limit else f" of {format_bytes(limit)}"
         rows["memory"] = f"{'about' if is_run else 'more than'} {format_bytes(memory)}{there}"
     texts = {
         "model": f"{config.family}, preset {settings.pop('preset')}",

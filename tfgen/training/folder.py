@@ -104,7 +104,7 @@ class RunFolder:
         if memory := [float(row["peak_mib"]) for row in rows if "peak_mib" in row]:
             cost["peak_mib"] = max(memory)
         machine = self.read_config().get("machine", {})
-        names = ("processor", "instruction_set", "cores")
+        names = ("processor", "instruction_set", "cores", "gpus")
         return cost | {name: machine[name] for name in names if machine.get(name)}
 
     def read_record(self) -> dict[str, Any]:

@@ -27,6 +27,8 @@ STEPS_PER_EXECUTION = 16
 _EPOCH_IMAGES = 1000
 # Images of a batch of the validation, for images like MNIST's.
 _EVAL_BATCH_SIZE = 500
+# XLA compiles a step for up to two minutes. Shorter runs than these would not gain as much.
+_XLA_STEPS, _XLA_MINUTES = 5000, 20.0
 # Data sets whose size differs by at most this part from that of a preset keep its epochs.
 _SIMILAR = 0.1
 # The largest part of a run that is warm-up, if the user sets the epochs but not the warm-up.
@@ -130,6 +132,8 @@ def eval_batch_size(config: RunConfig) -> int:
 
 def prepare_devices(options: TrainingOptions, family: str) -> Any:
     """Settings that TensorFlow takes only before it uses a device; returns the strategy or None."""
+    if options.xla == "on" and (options.deterministic or options.strategy != "none"):
+        raise UsageError("--xla on is neither for --deterministic nor for several devices")
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
     if registry.family(family).shares_cores:
@@ -159,11 +163,20 @@ def compiled_model(
         model: ImageModel = registry.build_model(config)
         model.compile(
             **model.default_optimizers(options.learning_rate, schedule),
+            jit_compile=_uses_xla(options, steps),
             # Workers cannot share the graph of a loop over several steps. A run by the clock looks
             # at it after each step.
             steps_per_execution=STEPS_PER_EXECUTION if strategy is None and share is None else 1,
         )
     return model
+
+
+def _uses_xla(options: TrainingOptions, steps: int) -> bool | str:
+    """Whether a run of so many steps an epoch compiles by XLA; "auto": if it uses a GPU."""
+    is_long = options.epochs * steps >= _XLA_STEPS
+    if options.minutes is not None:
+        is_long = options.minutes >= _XLA_MINUTES
+    return "auto" if options.xla == "auto" and is_long else options.xla == "on"
 
 
 def scope(strategy: Any) -> contextlib.AbstractContextManager[Any]:

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfgen import figures
+from tfgen.nn import gpu
 from tfgen.settings.model import images_at_once
-from tfgen.system import machine
 from tfgen.system.terminal import count_noun, format_minutes, format_value, make_bar, print_line
 
 # The panel with the logged comparison of samples with validation images.
@@ -120,7 +120,7 @@ class Reports:
     def _write_line(self, epoch: int, values: Mapping[str, float]) -> None:
         position, console = self._run.position, self._run.console
         seconds, position.seconds = round(position.seconds, 3), 0.0
-        costs = {"seconds": seconds, "peak_mib": machine.peak_mib()}
+        costs = {"seconds": seconds, "peak_mib": gpu.peak_mib()}
         self._folder.append_metrics({"epoch": epoch, **costs, **values})
         total, words = self._run.options.epochs, [f"epoch {epoch}"]
         if self._run.deadline is None:

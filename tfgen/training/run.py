@@ -21,6 +21,7 @@ from tfgen.data.dataset import Split
 from tfgen.data.load import load
 from tfgen.data.pipeline import eval_batches, on_host, train_batches
 from tfgen.errors import InterruptedRunError, UsageError, WorkError
+from tfgen.nn import gpu
 from tfgen.settings.training import RunConfig
 from tfgen.system import machine
 from tfgen.system.signals import InterruptRequest
@@ -34,6 +35,10 @@ from tfgen.training.reports import Reports
 # What follows the last epoch, its pictures and the publishing, takes about so many times as long as
 # drawing samples the first time.
 _PICTURES = 4.0
+# Seconds between two readings of the logged values within an epoch.
+_READ_EVERY = 0.2
+# In float16, this scale of the loss is reached only if some thirty steps overflow in a row.
+_LEAST_SCALE = 2.0**-14
 # Least epochs without improvement before a plateau is reported.
 _LEAST_PLATEAU = 10
 
@@ -147,6 +152,7 @@ class Run:
         self._saved_at, self._best, self._best_epoch = time.monotonic(), math.inf, 0
         # What a run by the clock takes for a picture and a validation; whether its steps were told.
         self._picture_seconds, self._validation_seconds, self._is_told = 0.0, 0.0, False
+        self._read_at = 0.0  # when logged values were last read
 
     def _labelled(self, split: Split) -> Split:
         """The split as the model takes it: with labels if it has classes."""
@@ -231,7 +237,8 @@ class Run:
             "started": datetime.now().astimezone().isoformat(timespec="seconds"),
             "command": ["tfgen-train", *sys.argv[1:]],
             "versions": machine.package_versions(),
-            "machine": machine.hardware_record(),
+            "machine": gpu.hardware_record(),
+            "xla": bool(self.model.jit_compile),
             "workers": self.task.count,
         }
         if not self.options.resume:
@@ -391,9 +398,11 @@ class Run:
         if self.deadline is not None:
             self._follow_clock()
         position.seconds = time.perf_counter() - self._began_at
-        values = self._finite(logs or {})
-        if self._reports is not None:
-            self._reports.move_bar(values)
+        # To read them waits for the step, which a GPU would compute beside the next ones.
+        if time.monotonic() - self._read_at > _READ_EVERY:
+            values, self._read_at = self._finite(logs or {}), time.monotonic()
+            if self._reports is not None:
+                self._reports.move_bar(values)
         if self.model.stop_training:
             return  # the epoch ends, and its end is saved
         # The end of an epoch is saved after the validation. Several workers save there alone, where
@@ -480,12 +489,21 @@ class Run:
     def _finite(self, logs: Mapping[str, Any]) -> dict[str, float]:
         """Logged values as numbers; over several workers they are arrays of equal values.
 
+        A step in float16 that overflows is no failure: the optimizer skips it and lowers the scale
+        of the loss. The mean of a logged value then starts anew.
+
         Raises:
             WorkError: one is not finite.
         """
         values = {name: float(np.ravel(value)[0]) for name, value in logs.items()}
-        for name, value in values.items():
-            if not math.isfinite(value):
+        scales = [getattr(o, "dynamic_scale", 0.0) for o in self.model.optimizers.values()]
+        is_skipped = min(map(float, scales), default=0.0) >= _LEAST_SCALE
+        means = {mean.name: mean for mean in self.model.metrics if is_skipped}
+        for name, value in list(values.items()):
+            if not math.isfinite(value) and name in means:
+                means[name].reset_state()
+                del values[name]
+            elif not math.isfinite(value):
                 raise WorkError(
                     f"{name} became {value} in epoch {self.position.epoch + 1}; checkpoints before "
                     f"it are in {self.folder.checkpoints}; try a smaller --learning-rate"

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -263,6 +264,22 @@ class FlowMatching(GenerativeModel):
         return tf.where(positions < share, tf.sigmoid(normal), uniform)
 
     # --- use ----------------------------------------------------------------------------
+
+    def set_sampling(self, **options: Any) -> None:
+        """As for any model; `decode` is traced anew."""
+        super().set_sampling(**options)
+        self.__dict__.pop("_decoder", None)
+
+    @functools.cached_property
+    def _decoder(self) -> Callable[..., tf.Tensor]:
+        function = functools.partial(super().apply_averaged, self.decode_events)
+        return tf.function(function, autograph=False, reduce_retracing=True)
+
+    def apply_averaged(self, function: Callable[..., Any], *batches: tf.Tensor | None) -> Any:
+        """As for any model; all calls of `decode` in Python share the graph of their solver."""
+        if function == self.decode_events and tf.executing_eagerly():
+            return self._decoder(*batches)
+        return super().apply_averaged(function, *batches)
 
     def decode_events(self, latents: tf.Tensor, labels: Labels = None) -> tf.Tensor:
         """Events x₁, `[B, *event_shape]`, at the ends of the paths that begin at the latents."""

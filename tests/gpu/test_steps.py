@@ -1,0 +1,74 @@
+"""A GPU, or XLA on a CPU, computes what plain TensorFlow computes on a CPU."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfgen
+from tests.commands import python
+from tfgen import registry
+from tfgen.models.base import ImageModel
+from tfgen.nn import gpu
+from tfgen.registry import Preset
+from tfgen.training.checkpoint import read_newest
+
+BATCH = 8
+# Those of benchmarks/gpu.py. On a GPU, all presets are tested.
+ON_CPU = {"vae/mlp", "gan/packed", "flow/multiscale", "flow-matching/unet"}
+on_a_gpu = pytest.mark.skipif(not gpu.visible(), reason="there is no GPU")
+
+
+def presets() -> Iterator[tuple[str, Preset]]:
+    """Each preset that ships, and its name, `family/preset`."""
+    for family in registry.families():
+        yield from ((f"{family.name}/{name}", preset) for name, preset in family.presets.items())
+
+
+def first_values(name: str, preset: Preset, jit_compile: bool) -> dict[str, float]:
+    """What the first training step and a validation log, of images of noise."""
+    family = registry.family(name.partition("/")[0])
+    model: ImageModel = registry.load_class(family.name)(
+        preset.model, **({} if family.generative else {"num_classes": 3})
+    )
+    model.compile(**model.default_optimizers(preset.learning_rate), jit_compile=jit_compile)
+    shape = BATCH, *model.config.image_shape
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    batches = tf.data.Dataset.from_tensors((images, np.arange(BATCH) % 3))
+    history = model.fit(batches, validation_data=batches, verbose=0).history
+    return {name: values[-1] for name, values in history.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "preset"), presets())
+def test_the_first_values_are_those_of_a_step_without_xla(name: str, preset: Preset) -> None:
+    if not gpu.visible() and name not in ON_CPU:
+        pytest.skip("its compilation takes long on a CPU")
+    with tf.device("/CPU:0"):
+        plain = first_values(name, preset, jit_compile=False)
+    compiled = first_values(name, preset, jit_compile=True)
+    assert compiled == pytest.approx(plain, rel=1e-4, abs=1e-4)
+
+
+@on_a_gpu
+def test_a_flow_gives_the_bytes_back() -> None:
+    flow = tfgen.Flow.preset("multiscale")
+    images = np.random.default_rng(0).integers(0, 256, (64, 28, 28, 1), np.uint8)
+    returned = np.round(255 * flow.decode(flow.encode(images)).numpy())
+    assert np.abs(returned - images).max() <= 1
+
+
+@on_a_gpu
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+def test_deterministic_runs_are_bit_equal(precision: str, tiny_data: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "first", tmp_path / "second"
+    command = f"-m tfgen train vae --dataset tiny --data-dir {tiny_data} --epochs 2 --no-publish"
+    command += f" --deterministic --precision {precision} --run-dir"
+    for run in runs:
+        assert python([*command.split(), str(run)], tmp_path).returncode == 0
+    first, second = (read_newest(run / "checkpoints")[0].arrays for run in runs)
+    assert first.keys() == second.keys()
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name])

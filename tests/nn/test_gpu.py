@@ -1,0 +1,210 @@
+"""What differs on a GPU. The devices are faked: everything runs on the CPU."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from rich.console import Console
+
+from tests.commands import PACKAGE, python
+from tests.training.test_run import before_steps, config
+from tfgen import VAE, FlowMatching
+from tfgen.bijectors import InvertibleConvolution
+from tfgen.data import train_batches
+from tfgen.errors import UsageError, WorkError
+from tfgen.models.flow_matching import model as flow_matching
+from tfgen.nn import cores, gpu
+from tfgen.training import cost, plan
+from tfgen.training import run as run_module
+from tfgen.training.run import Run
+
+DEVICE = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+TF32 = tf.config.experimental.enable_tensor_float_32_execution
+
+
+def fake(monkeypatch: pytest.MonkeyPatch, function: str, devices: list[Any]) -> None:
+    """Makes TensorFlow's function tell these GPUs, beside the CPUs."""
+    cpus = getattr(tf.config, function)("CPU")
+    answers = {"GPU": devices, "CPU": cpus, None: [*cpus, *devices]}
+    monkeypatch.setattr(tf.config, function, lambda kind=None: answers[kind])
+
+
+@pytest.fixture
+def faked(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(monkeypatch, "list_physical_devices", [DEVICE])
+    fake(monkeypatch, "get_visible_devices", [DEVICE])
+
+
+@pytest.fixture
+def hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(monkeypatch, "list_physical_devices", [DEVICE])
+
+
+@pytest.mark.parametrize(("devices", "wanted"), [("faked", True), ("hidden", False)])
+def test_xla_and_speedups_follow_the_devices_that_are_used(
+    devices: str, wanted: bool, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue(devices)
+    model = VAE(latent_dim=2, hidden=(8,))
+    model.compile()
+    assert model.jit_compile is wanted
+    with cores.speedups(True):
+        assert cores.enabled() is not wanted
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ({"epochs": 400}, True),
+        ({"epochs": 1}, False),
+        ({"epochs": 400, "minutes": 2.0}, False),
+        ({"epochs": 1, "minutes": 60.0}, True),
+        ({"epochs": 400, "xla": "off"}, False),
+        ({"epochs": 1, "xla": "on"}, True),
+    ],
+)
+def test_xla_is_for_runs_that_gain_by_it(
+    options: dict[str, Any], wanted: bool, faked: None, tmp_path: Path
+) -> None:
+    request = config(tmp_path, tmp_path, **options)
+    assert plan.compiled_model(request, None, steps=100).jit_compile is wanted
+
+
+@pytest.mark.parametrize("other", [{"deterministic": True}, {"strategy": "mirrored"}])
+def test_xla_is_refused_where_it_is_not_used(other: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--xla on"):
+        plan.prepare_devices(config(tmp_path, tmp_path, xla="on", **other).options, "vae")
+
+
+def test_float32_is_computed_in_float32_and_memory_as_it_is_needed() -> None:
+    program = """
+import os
+from tfgen.system.quiet import import_quietly
+tf, = import_quietly()
+assert not tf.config.experimental.tensor_float_32_execution_enabled()
+assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+"""
+    done = python(["-c", program], Path.cwd())
+    assert done.returncode == 0, done.stderr
+
+
+def products(convolution: InvertibleConvolution, x: tf.Tensor) -> set[tf.DType]:
+    """The dtypes of the products and systems of equations in both directions."""
+    directions = convolution.forward, convolution.inverse
+    graphs = [tf.function(direction).get_concrete_function(x).graph for direction in directions]
+    names = ("MatMul", "BatchMatMulV2", "MatrixTriangularSolve")
+    return {
+        operation.outputs[0].dtype
+        for graph in graphs
+        for operation in graph.get_operations()
+        if operation.type in names
+    }
+
+
+def test_what_must_be_undone_is_not_rounded_to_tf32(faked: None) -> None:
+    rng = np.random.default_rng(0)
+    weights = [np.eye(4)[[2, 0, 3, 1]], *rng.normal(size=(2, 4, 4)), rng.normal(size=4)]
+    convolution = InvertibleConvolution(*(tf.constant(w, tf.float32) for w in weights))
+    x = tf.constant(rng.normal(size=(2, 3, 3, 4)), tf.float32)
+    rounded = tf.config.experimental.tensor_float_32_execution_enabled()
+    try:
+        TF32(False)
+        assert products(convolution, x) == {tf.float32}
+        plain = convolution.forward(x)
+        TF32(True)
+        assert products(convolution, x) == {tf.float64}
+        np.testing.assert_allclose(convolution.forward(x), plain, rtol=1e-4, atol=1e-4)
+        assert convolution.forward(x).dtype == tf.float32
+    finally:
+        TF32(rounded)
+
+
+def test_records_name_the_gpu_and_its_memory(
+    faked: None, monkeypatch: pytest.MonkeyPatch, tiny_data: Path, tmp_path: Path
+) -> None:
+    experimental = tf.config.experimental
+    monkeypatch.setattr(experimental, "get_device_details", lambda _: {"device_name": "Fast 9"})
+    record = gpu.hardware_record()
+    assert record["gpus"] == ["Fast 9"]
+    assert record["tf32"] is experimental.tensor_float_32_execution_enabled()
+    fake(monkeypatch, "list_logical_devices", [tf.config.LogicalDevice("/device:GPU:0", "GPU")])
+    monkeypatch.setattr(experimental, "get_memory_info", lambda _: {"peak": 6 * 10**11})
+    assert gpu.peak_mib() == round(6e11 / 2**20)
+    # It is not compared with the memory of the host.
+    table = cost.cost_table(config(tiny_data, tmp_path / "run"))
+    (line,) = (line for line in table.splitlines() if line.startswith("memory"))
+    assert line.split()[1:] == ["about", "600", "GB"]
+
+
+def test_a_server_computes_two_requests_at_once_on_a_gpu(
+    faked: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    app = importlib.import_module("tfgen.serving.app")
+    settings = []
+    monkeypatch.setattr(app, "create_app", lambda models, given, data_dir: settings.append(given))
+    monkeypatch.setattr(app, "run", mock.Mock())
+    serve = importlib.import_module(f"{PACKAGE}.serve")
+    assert serve.main(["--port", "0", "--saved-models", str(tmp_path)]) in (0, None)
+    assert settings[0].workers == 2
+
+
+def test_all_cores_make_batches_beside_a_gpu(faked: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    with mock.patch.object(tf.data.Dataset, "map", autospec=True) as made:
+        train_batches(np.zeros((8, 4, 4, 1), np.uint8), batch_size=4, seed=0)
+    assert made.call_args.kwargs["num_parallel_calls"] == tf.data.AUTOTUNE
+
+
+def float16_run(tiny_data: Path, path: Path) -> tuple[Run, keras.Variable]:
+    """A run in float16, and a weight that spoils each step while it is no number."""
+    run = Run(config(tiny_data, path, precision="mixed_float16"), Console(quiet=True))
+    return run, run.model.trainable_variables[-1]
+
+
+def test_a_step_that_overflows_in_float16_is_no_failure(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "_READ_EVERY", 0.0)
+    run, weight = float16_run(tiny_data, tmp_path / "run")
+    before, scale = weight.numpy(), float(run.model.optimizer.dynamic_scale)
+    spoil = before_steps(2, lambda: weight.assign(np.nan * before))
+    with run.started():
+        run.train([spoil, before_steps(3, lambda: weight.assign(before))])
+    assert float(run.model.optimizer.dynamic_scale) < scale
+    assert np.isfinite([row["loss"] for row in run.folder.read_metrics()]).all()
+
+
+def test_many_such_steps_in_a_row_are_a_failure(tiny_data: Path, tmp_path: Path) -> None:
+    run, weight = float16_run(tiny_data, tmp_path / "run")
+    spoil = before_steps(2, lambda: weight.assign(np.nan * weight))
+    with run.started(), pytest.raises(WorkError, match="became"):
+        run.train([spoil])
+
+
+def test_logged_values_are_read_now_and_then(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "_READ_EVERY", 1e9)
+    run = Run(config(tiny_data, tmp_path / "run"), Console(quiet=True))
+    reading = mock.patch.object(Run, "_finite", autospec=True, side_effect=Run._finite)
+    with reading as read, run.started():
+        run.train()
+    assert read.call_count == run.options.epochs
+
+
+def test_sampling_by_flow_matching_is_traced_once() -> None:
+    model = FlowMatching(hidden=(8,), architecture="dense", image_shape=(4, 4, 1), steps=2)
+    with mock.patch.object(flow_matching, "solve", side_effect=flow_matching.solve) as solve:
+        first = model.sample(n=3, seed=1)
+        np.testing.assert_array_equal(model.sample(n=3, seed=1), first)
+        assert solve.call_count == 1
+        model.set_weights([weight + 1 for weight in model.get_weights()])
+        assert np.any(model.sample(n=3, seed=1) != first)
+        assert solve.call_count == 1
+        model.set_sampling(steps=1)
+        model.sample(n=3, seed=1)
+        assert solve.call_count == 2
