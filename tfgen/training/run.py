@@ -398,8 +398,10 @@ class Run:
         if self.deadline is not None:
             self._follow_clock()
         position.seconds = time.perf_counter() - self._began_at
-        # To read them waits for the step, which a GPU would compute beside the next ones.
-        if time.monotonic() - self._read_at > _READ_EVERY:
+        is_due = time.monotonic() - self._saved_at > 60 * self.options.checkpoint_every
+        is_due = is_due or self._interrupt.signum is not None
+        # Reading the values waits for the step, which a GPU would compute beside the next ones.
+        if is_due or time.monotonic() - self._read_at > _READ_EVERY:
             values, self._read_at = self._finite(logs or {}), time.monotonic()
             if self._reports is not None:
                 self._reports.move_bar(values)
@@ -407,11 +409,9 @@ class Run:
             return  # the epoch ends, and its end is saved
         # The end of an epoch is saved after the validation. Several workers save there alone, where
         # they have no metrics to add.
-        if position.batch < position.steps_per_epoch and self.task.count == 1:
-            is_due = time.monotonic() - self._saved_at > 60 * self.options.checkpoint_every
-            if is_due or self._interrupt.signum is not None:
-                self._save()
-                self._stop(self._interrupt.signum)
+        if is_due and position.batch < position.steps_per_epoch and self.task.count == 1:
+            self._save()
+            self._stop(self._interrupt.signum)
 
     def _end_epoch(self, values: Mapping[str, float]) -> None:
         """Log the epoch, save the weights to keep and the state, and draw the pictures.
@@ -496,16 +496,14 @@ class Run:
             WorkError: one is not finite.
         """
         values = {name: float(np.ravel(value)[0]) for name, value in logs.items()}
-        scales = [getattr(o, "dynamic_scale", 0.0) for o in self.model.optimizers.values()]
-        is_skipped = min(map(float, scales), default=0.0) >= _LEAST_SCALE
-        means = {mean.name: mean for mean in self.model.metrics if is_skipped}
-        for name, value in list(values.items()):
-            if not math.isfinite(value) and name in means:
-                means[name].reset_state()
-                del values[name]
-            elif not math.isfinite(value):
+        means = {mean.name: mean for mean in self.model.metrics}
+        for name in [name for name, value in values.items() if not math.isfinite(value)]:
+            value, optimizers = values.pop(name), self.model.optimizers.values()
+            scales = [getattr(optimizer, "dynamic_scale", 0.0) for optimizer in optimizers]
+            if name not in means or min(map(float, scales)) < _LEAST_SCALE:
                 raise WorkError(
                     f"{name} became {value} in epoch {self.position.epoch + 1}; checkpoints before "
                     f"it are in {self.folder.checkpoints}; try a smaller --learning-rate"
                 )
+            means[name].reset_state()
         return values
