@@ -102,3 +102,12 @@ def opened(verb: str, argv: list[str], folder: Path) -> subprocess.Popen[str]:
 def process(verb: str, argv: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Runs a command as a process in `folder`."""
     return python(["-m", f"{PACKAGE}.{verb}", *argv], folder)
+
+
+def without_tensorflow(verb: str, argv: list[str], folder: Path) -> str:
+    """Runs a command, which must not import TensorFlow, as a process; returns what it prints."""
+    code = f"import sys; from {PACKAGE}.{verb} import main; assert main({argv!r}) == 0; "
+    code += "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras')))"
+    done = python(["-c", code], folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout

@@ -38,14 +38,6 @@ def test_manifold_has_equal_probability_between_points() -> None:
     assert np.all(np.diff(latents[:, 0, 1]) < 0)
 
 
-def test_interpolation_ends_at_its_ends() -> None:
-    a, b = np.zeros(3, np.float32), np.array([1, -2, 4], np.float32)
-    line = figures.interpolated_latents(a, b, 5)
-    np.testing.assert_array_equal(line[0], a)
-    np.testing.assert_array_equal(line[-1], b)
-    np.testing.assert_allclose(line[1], 0.25 * b)
-
-
 def test_histograms_share_their_edges_and_count_every_image() -> None:
     figure = figures.histograms(
         {"real": np.array([0.9, 0.8, 1.0]), "generated": np.full(5, -2850.4)}, "score", "t", "gan"

@@ -44,13 +44,13 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     monkeypatch.syspath_prepend(tmp_path)
     modules: list[str] = []
 
-    def package(module: str, text: str, name: str = "extra", path: str | None = None) -> None:
+    def package(module: str, text: str, name: str = "extra") -> None:
         (tmp_path / f"{module}.py").write_text(text)
         metadata = tmp_path / f"{module}-1.0.dist-info"
         metadata.mkdir()
         (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
-        value = path or f"{module}:FAMILY"
-        (metadata / "entry_points.txt").write_text(f"[{registry.ENTRY_POINTS}]\n{name} = {value}\n")
+        entry = f"[{registry.ENTRY_POINTS}]\n{name} = {module}:FAMILY\n"
+        (metadata / "entry_points.txt").write_text(entry)
         modules.append(module)
         registry._paths.cache_clear()
 
@@ -81,33 +81,20 @@ def test_a_package_adds_a_family_and_replaces_no_built_in_one(install: Install) 
 
 
 @pytest.mark.parametrize(
-    ("text", "path", "message"),
+    ("text", "message"),
     [
-        (
-            "import not_installed",
-            None,
-            "broken:FAMILY cannot be imported "
-            "(ModuleNotFoundError: No module named 'not_installed')",
-        ),
-        (
-            "raise RuntimeError('two\\nlines')",
-            None,
-            "broken:FAMILY cannot be imported (RuntimeError: two lines)",
-        ),
-        (
-            MODULE.format(name="other", model="tfgen.models.vae.model:VAE"),
-            None,
-            "broken:FAMILY is no tfgen.registry.Family of that name",
-        ),
+        ("import not_installed", "cannot be imported (ModuleNotFoundError: No module named "),
+        ("raise RuntimeError('two\\nlines')", "cannot be imported (RuntimeError: two lines)"),
+        (MODULE.format(name="other", model="x:X"), "is no tfgen.registry.Family of that name"),
     ],
 )
 def test_a_broken_package_is_an_error_for_those_who_ask_for_it(
-    install: Install, capsys: pytest.CaptureFixture, text: str, path: str | None, message: str
+    install: Install, capsys: pytest.CaptureFixture, text: str, message: str
 ) -> None:
-    install("broken", text, path=path)
+    install("broken", text)
     assert set(registry.names()) - set(BEFORE) == {"extra"}
     assert [family.name for family in registry.families()] == BEFORE
-    commands.refused("train", ["extra"], f"error: model 'extra': {message}")
+    commands.refused("train", ["extra"], f"error: model 'extra': broken:FAMILY {message}")
     assert commands.main("train", ["--help"]) == 0
     assert "flow" in capsys.readouterr().out
 

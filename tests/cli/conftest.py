@@ -109,12 +109,9 @@ def classifier(judged: Trained) -> Path:
     return judged.saved_models / "classifier-tiny" / "2"
 
 
-def evaluation_words(judged: Trained, what: object, *flags: object) -> list[object]:
-    return [what, "--data-dir", judged.data, "--saved-models", judged.saved_models, *flags]
-
-
 def run_evaluate(judged: Trained, what: object, *flags: object) -> int:
-    return commands.main("evaluate", evaluation_words(judged, what, *flags))
+    places = ["--data-dir", judged.data, "--saved-models", judged.saved_models]
+    return commands.main("evaluate", [what, *places, *flags])
 
 
 @pytest.fixture

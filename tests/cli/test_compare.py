@@ -10,14 +10,10 @@ import pytest
 from tests import commands
 from tests.cli.test_terminal import in_terminal
 
+pytestmark = pytest.mark.usefixtures("here")
+
 ROOT = Path(__file__).parents[2]
 EVALUATIONS = sorted(map(str, (ROOT / "docs" / "evaluations").glob("*.json")))
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def compare(*argv: str) -> int:
@@ -31,16 +27,16 @@ def variation(name: str, **changes: Any) -> str:
     return name
 
 
-def test_tables_are_printed_and_nothing_is_written(capsys: Any, folder: Path) -> None:
+def test_tables_are_printed_and_nothing_is_written(capsys: Any, here: Path) -> None:
     assert compare("vae", "Mine=gan", "flow") == 0
     text, error = capsys.readouterr()
     assert error == ""
     assert "| Mine | **0.379** | **1.87 ± 0.58** |" in text
     assert "| flow version 1 | – | – | 0.9818 ± 0.0024 |" in text
-    assert not list(folder.iterdir())
+    assert not list(here.iterdir())
 
 
-def test_out(capsys: Any, folder: Path) -> None:
+def test_out(capsys: Any, here: Path) -> None:
     new = Path("side by side/new")
     assert compare("vae", "gan", "--out", str(new)) == compare("vae", "gan", "--out", "t.md") == 0
     text = capsys.readouterr().out
@@ -70,11 +66,11 @@ def test_the_shipped_figure_can_be_drawn_again_beside_images_from_anywhere(capsy
 
 
 def test_a_terminal_gets_tables_as_wide_as_it_is(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     small = variation("small.json", n=5000)
-    status, text = in_terminal("compare", ["vae", "gan", "flow", small, EVALUATIONS[0]], folder)
+    status, text = in_terminal("compare", ["vae", "gan", "flow", small, EVALUATIONS[0]], here)
     assert status == 0
     lines = re.sub(r"\x1b\[[\d;]*m", "", text).splitlines()
     assert max(map(len, lines)) <= 80
@@ -82,39 +78,6 @@ def test_a_terminal_gets_tables_as_wide_as_it_is(
     assert any("0.379 (n = 5 000)" in line for line in lines)
 
 
-@pytest.mark.parametrize(
-    ("argv", "status", "message"),
-    [
-        (["vae", "vae"], 2, "2 evaluations are named vae, but"),
-        (["old.json"], 1, "its format is 0, not 1"),
-        (["vae", "--to", "x"], 2, "unknown flag --to: use --out; tfgen-compare --help lists all"),
-        (["vae", "--out", "list/x"], 2, "list is a file; choose another folder"),
-        (["new.json", "--out", "new.json"], 2, "new.json: it would replace what was evaluated"),
-        (["vae", "--out", "2/x.md"], 2, "a version may not hold further files"),
-    ],
-)
-def test_wrong_uses(argv: list[str], status: int, message: str, capsys: Any, folder: Path) -> None:
-    Path("list").touch()
-    Path("2").mkdir()
-    Path("2/manifest.json").touch()
-    variation("new.json")
-    variation("old.json", format=0)
-    before = sorted(folder.rglob("*"))
-    assert compare(*argv) == status
-    out, error = capsys.readouterr()
-    assert error.startswith("tfgen-compare: error: ")
-    assert message in error
-    assert error.count("\n") == 1
-    assert out == ""
-    assert sorted(folder.rglob("*")) == before
-
-
 @pytest.mark.slow
-def test_no_tensorflow() -> None:
-    code = (
-        f"import sys; from {commands.PACKAGE}.compare import main; import tfgen.evaluation.chart; "
-        "assert main(['vae', 'gan']) == 0; "
-        "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras')))"
-    )
-    done = commands.python(["-c", code], Path())
-    assert (done.returncode, done.stderr) == (0, "")
+def test_no_tensorflow(here: Path) -> None:
+    commands.without_tensorflow("compare", ["vae", "gan", "--out", "figure.png"], here)

@@ -3,7 +3,6 @@ import json
 import os
 import shutil
 import signal
-import struct
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ import tensorflow_datasets as tfds
 from PIL import Image, ImageOps
 
 from tests import commands
+from tests.data.importers.test_idx import idx
 from tests.data.pictures import saved
 from tests.errors import refuses
 from tfgen.data import load
@@ -22,13 +22,9 @@ main = functools.partial(commands.main, "data")
 def source(tmp_path):
     folder = tmp_path / "idx files"
     folder.mkdir()
-    images = np.arange(12 * 4 * 4, dtype=np.uint8).reshape(12, 4, 4)
-    (folder / "train-images-idx3-ubyte").write_bytes(
-        struct.pack(">HBBIII", 0, 8, 3, 12, 4, 4) + images.tobytes()
-    )
-    (folder / "train-labels-idx1-ubyte").write_bytes(
-        struct.pack(">HBBI", 0, 8, 1, 12) + bytes(range(12))
-    )
+    images = np.arange(12 * 4 * 4).reshape(12, 4, 4)
+    for name, array in (("images-idx3", images), ("labels-idx1", np.arange(12))):
+        (folder / f"train-{name}-ubyte").write_bytes(idx(array))
     return folder
 
 

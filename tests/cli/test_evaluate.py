@@ -13,7 +13,6 @@ import tensorflow as tf
 
 import tfgen
 from tests import commands
-from tests.cli.conftest import evaluation_words
 from tests.conftest import SIDE, Trained
 from tests.evaluation import toys
 from tfgen.evaluation.classifier import FeatureClassifier
@@ -231,19 +230,3 @@ def test_an_interrupted_likelihood_continues_and_the_version_stays_whole(
     resumed = json.loads((version / "manifest.json").read_text())["evaluation"]["likelihood"]
     whole = json.loads(Path("whole.json").read_text())
     assert whole["likelihood"] == resumed
-
-
-@pytest.mark.usefixtures("opened_once")
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--n", 5], "too few images, 5; pass at least 9 images"),
-        (["--classifier", "vae-tiny"], "is not a classifier; train one with: tfgen-train"),
-        (["--out", "config.json"], "runs and versions have a file of that name"),
-        (["--out", "{models}/vae-tiny/2/e.json"], "a version may not hold further files"),
-    ],
-)
-def test_wrong_uses(judged: Trained, here: Path, flags: list, message: str) -> None:
-    flags = [str(flag).format(models=judged.saved_models) for flag in flags]
-    words = evaluation_words(judged, judged.runs / "flat", *flags)
-    commands.refused("evaluate", words, message)

@@ -4,13 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
 import tfgen
 from tests import commands
-from tests.cli.conftest import evaluation_words
 from tests.conftest import Trained, make_images
 
 N = 40  # the test images of `tiny`
@@ -60,6 +58,8 @@ def test_a_folder_of_all_kinds(evaluate_images: Any, capfd: Any) -> None:
     assert "30 of other sizes: resized to 6 × 6, cropped to the aspect ratio, then" in printed
     assert "1 file skipped:" in printed
     assert "broken.png" in printed
+    assert evaluate_images(folder, "--dataset", "tiny", "--n", 31) == 2
+    assert "n = 31 is too large; bilder äöü has 30 images" in capfd.readouterr().err
 
 
 def test_shards_are_judged_against_the_data_set_of_its_model(
@@ -97,20 +97,3 @@ def test_copies_are_said_first_and_shown(
     assert (samples["copied"], samples["copies"]["share_in_held_out"]).index(1) == (split == "test")
     assert samples["fid"] >= 0
     assert Path("memo-evaluation-nearest.png").stat().st_size > 100
-
-
-@pytest.mark.parametrize(
-    ("what", "flags", "message"),
-    [
-        ("a.npz", [], "a.npz holds images; name the data set"),
-        ("a.npz", ["--dataset", "tiny", "--n", 21], "n = 21 is too large; a.npz has 20 images"),
-        (".", ["--dataset", "tiny", "--n", 41], "n = 41 is too large; the test split has 40"),
-        ("a.npz", ["--features-range=-1,1"], "for a network of your own; pass --features PATH"),
-        (".", ["--dataset", "tiny"], "holds no pictures"),
-        ("one.npz", ["--dataset", "tiny"], "too few images, 1; pass at least 6 images"),
-    ],
-)
-def test_wrong_uses(trained: Trained, here: Path, what: str, flags: list, message: str) -> None:
-    np.savez("a.npz", images=make_images(20))
-    np.savez("one.npz", images=make_images(1))
-    commands.refused("evaluate", evaluation_words(trained, what, *flags), message)

@@ -181,29 +181,3 @@ def test_a_damaged_archive_is_refused(trained: Trained, monkeypatch: pytest.Monk
     shutil.copy("large.tfgen", "large.keras")
     commands.refused("export", ["large.keras"], "cannot hold", status=1)
     assert not outside.exists()
-
-
-def test_wrong_uses(trained: Trained, here: Path) -> None:
-    (here / "damaged.keras").write_bytes(b"PK")
-    model = tfgen.VAE(image_shape=(8, 8, 1), latent_dim=2, hidden=(4,))
-    model.save("other.keras")
-    shutil.copytree(trained.saved_models, here / "models")
-    before = files(here)
-    cases = {
-        ("nowhere",): (2, "nowhere is neither"),
-        ("damaged.keras",): (1, "damaged.keras cannot be loaded"),
-        ("nowhere", "--format", "litert"): (2, "unknown model 'nowhere'"),
-        ("vae", "--format", "onnx", "--out", "vae.tflite"): (2, "file that ends in .onnx"),
-        (trained.runs / "flat", "--format", "archive"): (2, "first run: tfgen-export "),
-        ("classifier", "--format", "litert"): (2, "makes no images; it offers features"),
-        ("vae", "gan", "--format", "onnx"): (2, "--format onnx takes one RUN"),
-        ("vae", "--format", "page", "--out", "models"): (2, "models is not an exported page"),
-        ("vae", "--format", "hub", "--out", "models"): (2, "models is not an exported vae"),
-        ("nowhere", "--format", "hub"): (2, "unknown model 'nowhere'"),
-        ("vae", "gan", "--format", "hub"): (2, "--format hub takes one RUN"),
-        ("vae", "--format", "page", "--license", "mit"): (2, "leave out --license"),
-        ("other.keras", "--to", "models", "--name", NAME, "--dry-run"): (2, "cannot take this"),
-    }
-    for argv, (status, message) in cases.items():
-        commands.refused("export", argv, message, status=status)
-        assert files(here) == before

@@ -10,6 +10,8 @@ import tfgen
 from tests import commands
 from tests.conftest import Trained
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("here")]
+
 NAME = "flow-matching-conditional-tiny"
 
 
@@ -25,16 +27,10 @@ def run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def sample(what: object, *flags: object) -> np.ndarray:
     return commands.npz("sample", what, "--n", 5, *flags)["images"] / 255
 
 
-@pytest.mark.slow
 def test_a_run_is_sampled_with_other_options(run: Path) -> None:
     own = sample(run)
     np.testing.assert_array_equal(
@@ -52,7 +48,6 @@ def test_a_run_is_sampled_with_other_options(run: Path) -> None:
     )
 
 
-@pytest.mark.slow
 def test_an_evaluation_and_a_version_have_options_of_their_own(
     run: Path, tiny_data: Path, trained: Trained
 ) -> None:

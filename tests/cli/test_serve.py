@@ -77,36 +77,6 @@ def test_the_end_does_not_wait_for_what_nobody_waits_for(tmp_path: Path, is_late
     assert server.returncode == 0
 
 
-@pytest.mark.parametrize(
-    ("flags", "status", "message"),
-    [
-        (["--port", "70000"], 2, "port = 70000 is too large"),
-        (["--host", "my..host"], 2, "cannot listen on my..host"),
-        (["--host", ""], 2, "--host is empty"),
-        (["--host", "192.0.2.1"], 2, "cannot listen on 192.0.2.1"),
-        (["--models", "gna"], 2, "unknown model 'gna'"),
-        (["--allow-host", "lab:8501"], 2, "without scheme and port"),
-        (["--allow-origin", "localhost:3000"], 2, "is not like http://localhost:3000"),
-        (["--data-dir", "nowhere"], 2, "--data-dir nowhere is not a folder"),
-        (["--opne"], 2, "unknown flag --opne; did you mean --open?"),
-    ],
-)
-def test_what_goes_wrong_is_one_line(
-    flags: list[str],
-    status: int,
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    free = [] if "--port" in flags else ["--port", "0"]
-    assert commands.main("serve", [*flags, *free]) == status
-    out, err = capfd.readouterr()
-    assert out == "" and err.startswith("tfgen-serve: error: ") and err.count("\n") == 1
-    assert message in err
-
-
 def test_a_port_in_use_is_told(capfd: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])

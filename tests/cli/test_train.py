@@ -18,13 +18,6 @@ SHORT = ("--epochs", "1", "--batch-size", "64", "--hidden", "4", "--latent-dim",
 STEPS = 3 * ((400 - 66) // 64)
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def train(trained: Trained, *flags: object, short: Sequence[str] = SHORT) -> int:
     data = ["--dataset", "tiny", "--data-dir", trained.data]
     words = ["vae", "--preset", "mlp", *data, *short, *flags]

@@ -6,7 +6,6 @@ import shutil
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from rich.console import Console
 
 import tfgen
 from tests import commands
-from tests.conftest import make_images
 from tfgen.data import Split
 from tfgen.settings.training import TrainingOptions
 from tfgen.training.folder import RunFolder
@@ -104,32 +102,15 @@ def test_a_run_without_a_best_checkpoint_says_that_its_last_weights_are_used(
     assert out.startswith(f"would publish models/mine/2, weights of epoch {EPOCHS}, the last\n")
 
 
-# --- the monitor --------------------------------------------------------------------------
-
-
-def monitors(
-    images: np.ndarray, weights: str | None, train_on: Any = "train"
-) -> tuple[list[Any], StringIO]:
-    """The monitors of a run with these validation images, and what is printed."""
+def test_without_comparable_validation_images_there_is_no_best_checkpoint() -> None:
     output = StringIO()
     run = SimpleNamespace(
         model=SimpleNamespace(monitor="val_distance", num_classes=0),
         is_finished=False,
-        options=TrainingOptions(train_on=train_on),
-        dataset=SimpleNamespace(validation=Split(images)),
-        folder=RunFolder(Path("my run")),
+        options=TrainingOptions(),
+        dataset=SimpleNamespace(validation=Split(np.zeros((9, 4, 4, 2), np.uint8))),
+        folder=RunFolder(Path("run")),
     )
-    module = importlib.import_module(f"{commands.PACKAGE}.train")
-    return module.sample_monitors(run, Console(file=output), weights), output
-
-
-def test_a_warning_says_which_weights_are_kept_and_what_to_do() -> None:
-    for train_on, kept in (
-        ("train", "The best weights so far, of epoch 62, are kept and will be published"),
-        ("all", "A run with --train-on all keeps no best weights"),
-    ):
-        (monitor,), output = monitors(make_images(20), "best", train_on)
-        monitor._warn("epoch 87: the samples are alike", 62)
-        assert f"warning: epoch 87: the samples are alike. {kept}. Ctrl-C" in output.getvalue()
-    callbacks, output = monitors(np.zeros((9, 4, 4, 2), np.uint8), "last", "all")
-    assert not callbacks and "best checkpoint" not in output.getvalue()
+    train = importlib.import_module(f"{commands.PACKAGE}.train")
+    assert not train.sample_monitors(run, Console(file=output), "best")
+    assert "the run has no best checkpoint" in output.getvalue()

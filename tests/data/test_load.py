@@ -1,12 +1,12 @@
 import hashlib
 import json
 import shutil
-import struct
 import sys
 
 import numpy as np
 import pytest
 
+from tests.data.importers.test_idx import idx
 from tests.errors import refuses
 from tfgen.data import Split, load
 from tfgen.data.load import EMBEDDED
@@ -30,11 +30,6 @@ SPLITS = {"train": Split(pixels(30), labels(30)), "test": Split(pixels(6, seed=1
 @pytest.fixture
 def shapes(tmp_path):
     return write_prepared("shapes", SPLITS, tmp_path / "root")
-
-
-def idx(array: np.ndarray) -> bytes:
-    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
-    return header + array.astype(np.uint8).tobytes()
 
 
 def test_embedded_mnist_is_the_published_one_byte_for_byte():

@@ -8,23 +8,17 @@ from typing import Any
 import pytest
 
 from tests.cli.worlds import cut, edit_json, flip
+from tests.publishing.test_sampling_job import complete
 from tests.sampler_double import SamplerDouble
 from tfgen.data.shards import MANIFEST, read_manifest, read_shards
 from tfgen.errors import UsageError, WorkError
-from tfgen.publishing.sampling_job import SamplingJob, shard_request, write_shard
+from tfgen.publishing.sampling_job import shard_request
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Two shards, of 4 images and of 2."""
-    sampler = SamplerDouble()
-    request = shard_request(sampler, 6, shard_size=4)
-    job = SamplingJob(tmp_path, request)
-    with job.locked():
-        job.prepare()
-        for index in job.missing:
-            job.add(write_shard(sampler, request, index, tmp_path))
-        job.finish()
+    complete(tmp_path, shard_request(SamplerDouble(), 6, shard_size=4))
     return tmp_path
 
 

@@ -1,8 +1,5 @@
 """Which evaluations are of one model, and what a table calls them."""
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 
 from tests.evaluation.evaluations import evaluation, foreign_evaluation, named, numbered
@@ -61,11 +58,8 @@ def test_models_of_one_name_are_told_apart_by_their_places() -> None:
 def test_a_name_of_the_users_is_of_one_model() -> None:
     first, second = evaluation("vae", 0, fid=1.0), evaluation("vae", 1, fid=2.0)
 
-    def mine(file: str, content: dict[str, Any]) -> Evaluation:
-        return Evaluation("mine", file, Path(file), content, is_named=True)
-
-    groups = group_evaluations([mine("a.json", first), mine("b.json", second)])
+    groups = group_evaluations([named("mine", first, True), named("mine", second, True)])
     assert unique_labels(groups) == ["mine"]
-    groups = group_evaluations([mine("a.json", first), mine("b.json", second | {"n": 7})])
+    groups = group_evaluations([named("mine", first, True), named("mine", second | {"n": 7}, True)])
     with pytest.raises(UsageError, match="2 evaluations are named mine, but"):
         unique_labels(groups)

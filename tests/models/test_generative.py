@@ -3,8 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from tests.models.families import flow, gan, vae
-from tfgen import Identity
+from tests.models.families import vae
 
 
 def test_labels_of_a_graph_follow_the_same_rules() -> None:
@@ -22,9 +21,5 @@ def test_labels_of_a_graph_follow_the_same_rules() -> None:
 
 
 def test_a_likelihood_says_what_it_is_of() -> None:
-    assert vae().describe_events() == "bernoulli, binarization dynamic"
     grey = vae(likelihood="continuous_bernoulli", binarization="none")
     assert grey.describe_events() == "continuous_bernoulli, binarization none"
-    assert flow().describe_events() == "bytes"
-    assert gan().describe_events() == "SymmetricPixels()"
-    assert gan(preprocessing=Identity()).describe_events() == "Identity()"

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tests.cli.worlds import flip
 from tfgen.errors import WorkError
 from tfgen.training import checkpoint
 
@@ -28,9 +29,7 @@ def newest_step(folder: Path) -> int:
 
 
 def damage(folder: Path) -> None:
-    content = bytearray((folder / "arrays.npz").read_bytes())
-    content[len(content) // 2] ^= 1
-    (folder / "arrays.npz").write_bytes(content)
+    flip(folder / "arrays.npz")
 
 
 def test_what_is_saved_is_read_back_and_two_are_kept(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import tfgen
-from tests import commands
 from tests.conftest import SIDE
 from tests.errors import refuses
 from tfgen import Classifier
@@ -42,9 +41,7 @@ def test_it_needs_labels_and_two_classes(images: np.ndarray) -> None:
     refuses(lambda: classifier(num_classes=1), "num_classes = 1 is too small")
 
 
-def test_its_export_gives_features_and_logits(
-    images: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_its_export_gives_features_and_logits(images: np.ndarray, tmp_path: Path) -> None:
     model = classifier(dtype="mixed_bfloat16")
     opened = tfgen.load(export.publish(model, tmp_path, "judge"))
     outputs = opened.call("features", images=images)
@@ -52,5 +49,3 @@ def test_its_export_gives_features_and_logits(
     np.testing.assert_allclose(outputs["features"], features, atol=1e-5)
     np.testing.assert_allclose(outputs["logits"], logits, atol=1e-5)
     assert opened.call("serving_default", images=images[:0])["logits"].shape == (0, 3)
-    message = "judge version 2 makes no images; it offers features"
-    commands.refused("sample", ["judge", "--saved-models", tmp_path], message)

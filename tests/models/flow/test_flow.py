@@ -5,13 +5,12 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import scipy.special
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tfgen import Dequantized, Flow, Identity, image_seeds
 from tfgen.models.preprocessing import DEQUANTIZATION
-from tfgen.random import SeedNoise, seeds_of_draws
+from tfgen.random import SeedNoise
 
 tfd = tfp.distributions
 SHAPE = (6, 6, 1)
@@ -143,22 +142,3 @@ def test_a_step_multiplies_each_kernel_once_forward_and_twice_backward(
     assert len(products) == (2 * 3 * 3 - 1) * parts
     # It runs, too.
     assert np.all(np.isfinite(flow.train_on_batch(np.zeros((16, 6, 6, 1), np.uint8))))
-
-
-# --- use --------------------------------------------------------------------------------
-
-
-def test_several_dequantizations_are_averaged_as_probabilities(images: np.ndarray) -> None:
-    flow = trained(dtype="float64", **DENSE)
-    of_each = [
-        flow.log_prob(images[:8], seeds=drawn)
-        for drawn in tf.unstack(seeds_of_draws(seeds(8), 5), axis=1)
-    ]
-    wanted = scipy.special.logsumexp(np.array(of_each), axis=0) - np.log(5)
-    made = flow.log_prob(images[:8], seeds=seeds(8), draws=5)
-    np.testing.assert_allclose(made, wanted, rtol=1e-12)
-    # By Jensen's inequality, and not by little: the draws differ.
-    assert np.all(made > np.mean(of_each, axis=0) + 0.01)
-    np.testing.assert_allclose(
-        flow.log_prob(images[2:3], seeds=seeds(8)[2:3], draws=5), made[2:3], rtol=1e-12
-    )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.gan.small import small
+from tests.models.families import gan
 from tfgen.models.gan.augmentation import AUGMENTATIONS, color, cutout, translation
 from tfgen.models.gan.model import Round
 from tfgen.random import BatchNoise
@@ -96,7 +96,7 @@ def test_color_changes_brightness_saturation_and_contrast_of_each_image() -> Non
 def test_only_training_augments() -> None:
     events, names = tf.constant(EVENTS[:4, :, :8], tf.float32), tuple(AUGMENTATIONS)
     plain, augmented = (
-        small(image_shape=(8, 8, 3), dropout=0.0, diff_augment=used) for used in ((), names)
+        gan(image_shape=(8, 8, 3), dropout=0.0, diff_augment=used) for used in ((), names)
     )
     for training in (False, True):
         game = Round(events, noise(), training=training)

@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.gan.small import same, small, values
+from tests.models.families import equal, gan
 from tfgen import GAN, Identity
 from tfgen.random import LATENTS
+
+
+def values(variables: Any) -> list[np.ndarray]:
+    return [variable.numpy() for variable in variables]
 
 
 def weights_of(layer: keras.Layer) -> list[Any]:
@@ -42,7 +46,7 @@ def test_the_best_discriminator_is_the_share_of_the_real_density(
             keras.layers.Dense(1, kernel_initializer=last),
         ]
     )
-    gan = GAN(
+    model = GAN(
         image_shape=(1,),
         latent_dim=1,
         pack=pack,
@@ -52,14 +56,14 @@ def test_the_best_discriminator_is_the_share_of_the_real_density(
     )
     steps = 400
     rate = keras.optimizers.schedules.CosineDecay(0.03, steps)
-    gan.compile(keras.optimizers.SGD(0.0), keras.optimizers.Adam(rate))
+    model.compile(keras.optimizers.SGD(0.0), keras.optimizers.Adam(rate))
     real = np.random.default_rng(0).normal(-0.5, 1, (200_000, 1)).astype(np.float32)
-    gan.fit(real, batch_size=2000, epochs=steps // 100, shuffle=False, verbose=0)
+    model.fit(real, batch_size=2000, epochs=steps // 100, shuffle=False, verbose=0)
     places = np.linspace(-6, 6, 1201 if pack == 1 else 61).astype(np.float32)
     packs = np.stack(np.meshgrid(*[places] * pack), axis=-1).reshape(-1, pack)
     p, q = density(packs, -0.5, 1).prod(1), density(packs, 1, 0.7).prod(1)
     somewhere = (p > least) | (q > least)
-    scores = gan.score(packs.reshape(-1, 1)).numpy()[::pack]
+    scores = model.score(packs.reshape(-1, 1)).numpy()[::pack]
     np.testing.assert_allclose(scores[somewhere], (p / (p + q))[somewhere], rtol=0, atol=atol)
 
 
@@ -143,7 +147,7 @@ def test_the_generator_moves_first_and_the_discriminator_sees_what_that_move_dre
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_the_generator_moves_at_each_nth_step(jit_compile: bool, images: np.ndarray) -> None:
-    model = small(critic_steps=3, generator_hidden=(8,), discriminator_hidden=(8,))
+    model = gan(critic_steps=3, generator_hidden=(8,), discriminator_hidden=(8,))
     model.compile(**model.default_optimizers(1e-3), jit_compile=jit_compile)
     moved = []
     for _ in range(6):
@@ -151,7 +155,7 @@ def test_the_generator_moves_at_each_nth_step(jit_compile: bool, images: np.ndar
         before = [values(player.trainable_variables) for player in players]
         model.train_on_batch(images[:16])
         after = [values(player.trainable_variables) for player in players]
-        moved.append([not same(a, b) for a, b in zip(before, after, strict=True)])
+        moved.append([not equal(a, b) for a, b in zip(before, after, strict=True)])
     assert [generator for generator, _ in moved] == [False, False, True] * 2
     assert all(discriminator for _, discriminator in moved)
     assert int(model.optimizer.iterations) == 2
@@ -166,11 +170,11 @@ def test_the_generator_moves_at_each_nth_step(jit_compile: bool, images: np.ndar
 def test_the_average_is_that_of_the_weights_so_far(
     decay: float, critic_steps: int, images: np.ndarray
 ) -> None:
-    model = small(ema_decay=decay, critic_steps=critic_steps)
+    model = gan(ema_decay=decay, critic_steps=critic_steps)
     model.compile(**model.default_optimizers(1e-2), jit_compile=False)
     averages = [w for w in model.weights if w.name.startswith("average_")]
     wanted = [w.astype(np.float64) for w in values(weights_of(model.generator))]
-    assert same([w.astype(np.float32) for w in wanted], values(averages))
+    assert equal([w.astype(np.float32) for w in wanted], values(averages))
     for step in range(6):
         model.train_on_batch(images[:16])
         if (step + 1) % critic_steps == 0:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.gan.small import same, small
+from tests.models.families import equal, gan
 from tfgen import GAN
 from tfgen.models.gan.model import PENALTY
 from tfgen.random import LATENTS
@@ -22,7 +22,7 @@ def state(model: GAN) -> list[np.ndarray]:
 
 
 def test_two_optimizers_are_two_objects() -> None:
-    model, one = small(), keras.optimizers.Adam()
+    model, one = gan(), keras.optimizers.Adam()
     with pytest.raises(ValueError, match=r"generator_optimizer=…, discriminator_optimizer=…"):
         model.compile(optimizer=one)
     with pytest.raises(ValueError, match="each needs its own object"):
@@ -37,14 +37,14 @@ def test_two_optimizers_are_two_objects() -> None:
 
 @pytest.mark.slow
 def test_a_saved_game_goes_on_in_the_middle_of_a_cycle(tmp_path: Path, images: np.ndarray) -> None:
-    model = small(loss="wasserstein", critic_steps=2, ema_decay=0.9)
+    model = gan(loss="wasserstein", critic_steps=2, ema_decay=0.9)
     model.compile(**model.default_optimizers(1e-3))
     for _ in range(3):
         model.train_on_batch(images[:16])
     model.save(tmp_path / "g.keras")
     loaded = keras.saving.load_model(tmp_path / "g.keras")
     assert [int(o.iterations) for o in loaded.optimizers.values()] == [1, 3]
-    assert same(state(loaded), state(model))
+    assert equal(state(loaded), state(model))
     # Two moments of each weight that is trained, beside iterations and learning rate.
     for optimizer, player in zip(
         loaded.optimizers.values(), (loaded.generator, loaded.discriminator), strict=True
@@ -55,13 +55,13 @@ def test_a_saved_game_goes_on_in_the_middle_of_a_cycle(tmp_path: Path, images: n
         before = state(model)
         for player in (model, loaded):
             player.train_on_batch(images[16:32])
-        assert same(state(loaded), state(model))
-        assert not same(before, state(model))
+        assert equal(state(loaded), state(model))
+        assert not equal(before, state(model))
     assert [int(o.iterations) for o in loaded.optimizers.values()] == [2, 5]
 
 
 def test_half_precision_scales_each_loss_by_itself() -> None:
-    model, plain = small(dtype="mixed_float16"), [keras.optimizers.SGD(0.1) for _ in range(2)]
+    model, plain = gan(dtype="mixed_float16"), [keras.optimizers.SGD(0.1) for _ in range(2)]
     model.compile(*plain)
     scaled = list(model.optimizers.values())
     assert all(isinstance(optimizer, keras.optimizers.LossScaleOptimizer) for optimizer in scaled)
@@ -83,7 +83,7 @@ def sigmoid(a: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("loss", ["non_saturating", "wasserstein"])
 def test_evaluation_is_what_the_logits_say(loss: str, images: np.ndarray) -> None:
-    model = small(loss=loss)
+    model = gan(loss=loss)
     model.compile(**model.default_optimizers(1e-2), run_eagerly=True)
     model.fit(images[:32], batch_size=16, verbose=0)
     model.reset_metrics()

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import make_images
-from tests.models.gan.small import SHAPE, small
+from tests.models.families import SHAPE, gan
 from tfgen.models.gan.augmentation import augment
 from tfgen.models.gan.model import Round, pack, pack_weights
 from tfgen.random import LATENTS, BatchNoise
@@ -87,7 +87,7 @@ def test_a_step_packs_images_of_one_source_after_each_was_augmented() -> None:
     spy = Seen()
     names = ("color", "translation")
     layers = [keras.Input(PACKED_SHAPE), spy, keras.layers.Flatten(), keras.layers.Dense(1)]
-    model = small(pack=2, diff_augment=names, discriminator=keras.Sequential(layers))
+    model = gan(pack=2, diff_augment=names, discriminator=keras.Sequential(layers))
     model.compile(keras.optimizers.SGD(0.0), keras.optimizers.SGD(0.0), run_eagerly=True)
     drawn = model.training_noise()
     model.train_on_batch(IMAGES[:5])
@@ -105,7 +105,7 @@ def test_a_step_packs_images_of_one_source_after_each_was_augmented() -> None:
 
 
 def test_sample_weights_multiply_the_real_term_of_each_pack() -> None:
-    model = small(pack=2, dropout=0.0)
+    model = gan(pack=2, dropout=0.0)
     weights = pack_weights(tf.constant([2.0, 3.0, 0.0, 5.0, 4.0]), 2)
     real, fake = tf.constant(events(5, *SHAPE)), tf.constant(events(5, *SHAPE))
     values, weighted = (
@@ -126,7 +126,7 @@ def test_sample_weights_multiply_the_real_term_of_each_pack() -> None:
 
 
 def test_an_image_has_the_score_of_its_pack() -> None:
-    model = small(pack=2, dropout=0.0)
+    model = gan(pack=2, dropout=0.0)
     scores = model.score(IMAGES[:5]).numpy()
     real = model.preprocessing.likely_events(tf.constant(IMAGES[:5]), "float32")
     logits = model.discriminate(model.pack(real)).numpy()

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import make_images
-from tests.models.gan.small import SHAPE, small
+from tests.models.families import SHAPE, gan
 from tfgen import GAN
 from tfgen.models.gan.losses import squared_slope
 from tfgen.models.gan.model import Round
@@ -41,7 +41,7 @@ def linear_gan(**fields: Any) -> tuple[GAN, np.ndarray]:
     start = keras.initializers.GlorotUniform(seed=0)
     dense = keras.layers.Dense(1, kernel_initializer=start, dtype="float32")
     layers = [keras.Input(SHAPE), keras.layers.Flatten(), dense]
-    model = small(discriminator=keras.Sequential(layers), **fields)
+    model = gan(discriminator=keras.Sequential(layers), **fields)
     return model, (model.discriminator.get_weights()[0] ** 2).sum()
 
 
@@ -93,7 +93,7 @@ def test_a_lazy_penalty_is_part_of_the_gradient_of_a_compiled_step() -> None:
 
 @pytest.mark.parametrize("architecture", ["dense", "convolutional", "residual"])
 def test_a_projection_adds_the_output_of_the_class(architecture: str) -> None:
-    model = small(
+    model = gan(
         architecture=architecture, channels=2, num_classes=3, conditioning="projection", dropout=0.0
     )
     events, labels = tf.constant(REAL, tf.float32), np.arange(8) % 3
