@@ -1,11 +1,11 @@
 """What differs on a GPU. The devices are faked: everything runs on the CPU."""
 
+import contextlib
 import importlib
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -24,14 +24,13 @@ from tfgen.training import run as run_module
 from tfgen.training.run import Run
 
 DEVICE = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
-TF32 = tf.config.experimental.enable_tensor_float_32_execution
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, function: str, devices: list[Any]) -> None:
     """Makes TensorFlow's function tell these GPUs, beside the CPUs."""
     cpus = getattr(tf.config, function)("CPU")
-    answers = {"GPU": devices, "CPU": cpus, None: [*cpus, *devices]}
-    monkeypatch.setattr(tf.config, function, lambda kind=None: answers[kind])
+    seen = {"GPU": devices, "CPU": cpus, None: [*cpus, *devices]}
+    monkeypatch.setattr(tf.config, function, lambda kind=None: seen[kind])
 
 
 @pytest.fixture
@@ -40,16 +39,11 @@ def faked(monkeypatch: pytest.MonkeyPatch) -> None:
     fake(monkeypatch, "get_visible_devices", [DEVICE])
 
 
-@pytest.fixture
-def hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake(monkeypatch, "list_physical_devices", [DEVICE])
-
-
-@pytest.mark.parametrize(("devices", "wanted"), [("faked", True), ("hidden", False)])
-def test_xla_and_speedups_follow_the_devices_that_are_used(
-    devices: str, wanted: bool, request: pytest.FixtureRequest
+@pytest.mark.parametrize("wanted", [True, False])
+def test_xla_and_speedups_follow_the_devices_that_are_not_hidden(
+    wanted: bool, faked: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request.getfixturevalue(devices)
+    fake(monkeypatch, "get_visible_devices", [DEVICE] * wanted)
     model = VAE(latent_dim=2, hidden=(8,))
     model.compile()
     assert model.jit_compile is wanted
@@ -64,7 +58,6 @@ def test_xla_and_speedups_follow_the_devices_that_are_used(
         ({"epochs": 1}, False),
         ({"epochs": 400, "minutes": 2.0}, False),
         ({"epochs": 1, "minutes": 60.0}, True),
-        ({"epochs": 400, "xla": "off"}, False),
         ({"epochs": 1, "xla": "on"}, True),
     ],
 )
@@ -82,46 +75,34 @@ def test_xla_is_refused_where_it_is_not_used(other: dict[str, Any], tmp_path: Pa
 
 
 def test_float32_is_computed_in_float32_and_memory_as_it_is_needed() -> None:
-    program = """
-import os
-from tfgen.system.quiet import import_quietly
-tf, = import_quietly()
-assert not tf.config.experimental.tensor_float_32_execution_enabled()
-assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
-"""
+    program = "import os; from tfgen.system.quiet import import_quietly; tf, = import_quietly()"
+    program += "; assert not tf.config.experimental.tensor_float_32_execution_enabled()"
+    program += "; assert os.environ['TF_FORCE_GPU_ALLOW_GROWTH'] == 'true'"
     done = python(["-c", program], Path.cwd())
     assert done.returncode == 0, done.stderr
 
 
 def products(convolution: InvertibleConvolution, x: tf.Tensor) -> set[tf.DType]:
     """The dtypes of the products and systems of equations in both directions."""
-    directions = convolution.forward, convolution.inverse
-    graphs = [tf.function(direction).get_concrete_function(x).graph for direction in directions]
+    both = tf.function(lambda x: (convolution.forward(x), convolution.inverse(x)))
+    operations = both.get_concrete_function(x).graph.get_operations()
     names = ("MatMul", "BatchMatMulV2", "MatrixTriangularSolve")
-    return {
-        operation.outputs[0].dtype
-        for graph in graphs
-        for operation in graph.get_operations()
-        if operation.type in names
-    }
+    return {product.outputs[0].dtype for product in operations if product.type in names}
 
 
-def test_what_must_be_undone_is_not_rounded_to_tf32(faked: None) -> None:
+def test_what_must_be_undone_is_not_rounded_to_tf32(
+    faked: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(0)
     weights = [np.eye(4)[[2, 0, 3, 1]], *rng.normal(size=(2, 4, 4)), rng.normal(size=4)]
     convolution = InvertibleConvolution(*(tf.constant(w, tf.float32) for w in weights))
     x = tf.constant(rng.normal(size=(2, 3, 3, 4)), tf.float32)
-    rounded = tf.config.experimental.tensor_float_32_execution_enabled()
-    try:
-        TF32(False)
-        assert products(convolution, x) == {tf.float32}
-        plain = convolution.forward(x)
-        TF32(True)
-        assert products(convolution, x) == {tf.float64}
+    plain, name = convolution.forward(x), "tensor_float_32_execution_enabled"
+    for rounded, dtype in ((False, tf.float32), (True, tf.float64)):
+        monkeypatch.setattr(tf.config.experimental, name, lambda rounded=rounded: rounded)
+        assert products(convolution, x) == {dtype}
         np.testing.assert_allclose(convolution.forward(x), plain, rtol=1e-4, atol=1e-4)
         assert convolution.forward(x).dtype == tf.float32
-    finally:
-        TF32(rounded)
 
 
 def test_records_name_the_gpu_and_its_memory(
@@ -129,9 +110,8 @@ def test_records_name_the_gpu_and_its_memory(
 ) -> None:
     experimental = tf.config.experimental
     monkeypatch.setattr(experimental, "get_device_details", lambda _: {"device_name": "Fast 9"})
-    record = gpu.hardware_record()
-    assert record["gpus"] == ["Fast 9"]
-    assert record["tf32"] is experimental.tensor_float_32_execution_enabled()
+    seen = {"gpus": ["Fast 9"], "tf32": experimental.tensor_float_32_execution_enabled()}
+    assert gpu.hardware_record().items() >= seen.items()
     fake(monkeypatch, "list_logical_devices", [tf.config.LogicalDevice("/device:GPU:0", "GPU")])
     monkeypatch.setattr(experimental, "get_memory_info", lambda _: {"peak": 6 * 10**11})
     assert gpu.peak_mib() == round(6e11 / 2**20)
@@ -159,30 +139,22 @@ def test_all_cores_make_batches_beside_a_gpu(faked: None, monkeypatch: pytest.Mo
     assert made.call_args.kwargs["num_parallel_calls"] == tf.data.AUTOTUNE
 
 
-def float16_run(tiny_data: Path, path: Path) -> tuple[Run, keras.Variable]:
-    """A run in float16, and a weight that spoils each step while it is no number."""
-    run = Run(config(tiny_data, path, precision="mixed_float16"), Console(quiet=True))
-    return run, run.model.trainable_variables[-1]
-
-
-def test_a_step_that_overflows_in_float16_is_no_failure(
-    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_mended", [True, False])
+def test_a_step_may_overflow_in_float16_but_not_all(
+    is_mended: bool, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_module, "_READ_EVERY", 0.0)
-    run, weight = float16_run(tiny_data, tmp_path / "run")
-    before, scale = weight.numpy(), float(run.model.optimizer.dynamic_scale)
+    options = {"precision": "mixed_float16"}
+    run = Run(config(tiny_data, tmp_path / "run", **options), Console(quiet=True))
+    weight, optimizer = run.model.trainable_variables[-1], run.model.optimizer
+    before, scale = weight.numpy(), float(optimizer.dynamic_scale)
     spoil = before_steps(2, lambda: weight.assign(np.nan * before))
-    with run.started():
-        run.train([spoil, before_steps(3, lambda: weight.assign(before))])
-    assert float(run.model.optimizer.dynamic_scale) < scale
-    assert np.isfinite([row["loss"] for row in run.folder.read_metrics()]).all()
-
-
-def test_many_such_steps_in_a_row_are_a_failure(tiny_data: Path, tmp_path: Path) -> None:
-    run, weight = float16_run(tiny_data, tmp_path / "run")
-    spoil = before_steps(2, lambda: weight.assign(np.nan * weight))
-    with run.started(), pytest.raises(WorkError, match="became"):
-        run.train([spoil])
+    mend = before_steps(3, lambda: weight.assign(before if is_mended else np.nan * before))
+    is_refused = contextlib.nullcontext() if is_mended else pytest.raises(WorkError)
+    with run.started(), is_refused:
+        run.train([spoil, mend])
+    assert optimizer.dynamic_scale < scale
+    assert all(np.isfinite(row["loss"]) for row in run.folder.read_metrics())
 
 
 def test_logged_values_are_read_now_and_then(
@@ -201,7 +173,6 @@ def test_sampling_by_flow_matching_is_traced_once() -> None:
     with mock.patch.object(flow_matching, "solve", side_effect=flow_matching.solve) as solve:
         first = model.sample(n=3, seed=1)
         np.testing.assert_array_equal(model.sample(n=3, seed=1), first)
-        assert solve.call_count == 1
         model.set_weights([weight + 1 for weight in model.get_weights()])
         assert np.any(model.sample(n=3, seed=1) != first)
         assert solve.call_count == 1
