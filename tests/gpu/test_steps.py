@@ -32,9 +32,8 @@ def presets() -> Iterator[tuple[str, Preset]]:
 def first_values(name: str, preset: Preset, jit_compile: bool) -> dict[str, float]:
     """What the first training step and a validation log, of images of noise."""
     family = registry.family(name.partition("/")[0])
-    model: ImageModel = registry.load_class(family.name)(
-        preset.model, **({} if family.generative else {"num_classes": 3})
-    )
+    fields = {} if family.generative else {"num_classes": 3}
+    model: ImageModel = registry.load_class(family.name)(preset.model, **fields)
     model.compile(**model.default_optimizers(preset.learning_rate), jit_compile=jit_compile)
     rng, shape = np.random.default_rng(0), (BATCH, *model.config.image_shape)
     images = rng.integers(0, 256, shape, np.uint8)
