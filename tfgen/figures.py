@@ -15,7 +15,7 @@ from tfgen.settings.family import NEUTRAL_COLOUR as NEUTRAL_COLOUR
 from tfgen.system.atomic import write_bytes
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Figure
     from PIL.Image import Image
 
 # Pixels per inch of a figure that is written.
