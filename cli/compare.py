@@ -110,7 +110,3 @@ def write(tables: Sequence[Table], paths: dict[str, Path]) -> list[Path]:
                 warnings.filterwarnings("ignore", "Glyph")
                 save_figure(figure, path)
     return list(paths.values())
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -193,7 +193,3 @@ def _keywords(options: DataOptions) -> dict[str, Any]:
     if options.license is not None:
         text = f"{(text or options.name).rstrip('.')}. Licence: {options.license}"
     return {"description": text, "overwrite": options.overwrite}
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

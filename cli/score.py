@@ -277,7 +277,3 @@ def likelihood_line(sampler: SignatureSampler) -> str:
     settings = [f"{name} {model[name]}" for name in ("likelihood", "binarization") if name in model]
     kind = f" ({', '.join(settings)})" if settings else ""
     return f"log p(x) under {sampler.title}, not of bytes{kind}: no bits/dim"
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
