@@ -113,18 +113,18 @@ def register_with_keras() -> None:
     registered = keras.saving.get_custom_objects()
     for entry in families():
         module, _, class_name = entry.model.partition(":")
-        registered.setdefault(f"{module.partition('.')[0]}>{class_name}", _Model(entry))
+        registered.setdefault(f"{module.partition('.')[0]}>{class_name}", _Model(entry.name))
 
 
 class _Model:
     """Stands in Keras's list of classes for a model class, which it imports when it is used."""
 
-    def __init__(self, entry: Family):
-        self._entry = entry
+    def __init__(self, name: str):
+        self._name = name
 
     def from_config(self, config: dict[str, Any]) -> Any:
         """The model of a configuration; the import of its class replaces this object."""
-        return self._entry.load_class().from_config(config)
+        return load_class(self._name).from_config(config)
 
 
 def build_model(config: RunConfig) -> Any:

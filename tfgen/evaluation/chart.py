@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfgen.evaluation.compare import Row, Table, copied_images, decode_picture
+from tfgen.evaluation.distances import Estimate
 from tfgen.evaluation.metrics import METRICS, format_number
-from tfgen.evaluation.reading import Group, Statistic
+from tfgen.evaluation.reading import Group
 from tfgen.figures import NEUTRAL_COLOUR, REAL_COLOUR, family_colour
 
 if TYPE_CHECKING:
@@ -89,12 +90,12 @@ def _draw_panels(part: Any, table: Table) -> None:
     all_axes[0].set_ylim(len(names) - 0.4, -0.6)  # the first model at the top
 
 
-def _draw_bars(axes: Any, statistics: Sequence[Statistic | None], groups: Sequence[Group]) -> None:
+def _draw_bars(axes: Any, statistics: Sequence[Estimate | None], groups: Sequence[Group]) -> None:
     """Draw a bar with its error and its value for each model that has one."""
     means, errors = zip(*((math.nan, 0.0) if s is None else s for s in statistics), strict=True)
     colours = [family_colour(group.first["family"]) for group in groups]
     bars = axes.barh(range(len(means)), means, xerr=errors, color=colours)
-    texts = ["" if s is None else format_number(s.mean, 3) for s in statistics]
+    texts = ["" if s is None else format_number(s.value, 3) for s in statistics]
     # On white, where a line crosses them.
     white = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
     axes.bar_label(bars, texts, padding=4, fontsize=8, bbox=white)

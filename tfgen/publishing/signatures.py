@@ -32,14 +32,6 @@ class Signature(NamedTuple):
     outputs: Mapping[str, TensorSpec]
 
 
-def describe_tensors(specs: Mapping[str, TensorSpec]) -> dict[str, dict[str, Any]]:
-    """dtypes and shapes of tensors by name, as a manifest holds them."""
-    return {
-        name: {"dtype": np.dtype(spec.dtype).name, "shape": list(spec.shape)}
-        for name, spec in specs.items()
-    }
-
-
 def describe_signature(tensors: Mapping[str, Mapping[str, Any]]) -> str:
     """Inputs and outputs of a signature of a manifest; B stands for the batch size."""
     return " → ".join(
