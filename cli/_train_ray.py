@@ -63,11 +63,9 @@ def train_on_ray(
         train(dataclasses.replace(config, options=run), publishing)
 
     advice = shlex.join([PROG, config.family, "--resume", "--run-dir", str(folder.path)])
+    connection = connected(options.ray_address, options.ray or 0, shows_output=True)
     try:
-        with (
-            interruptible(),
-            connected(options.ray_address, options.ray or 0, shows_output=True) as cluster,
-        ):
+        with interruptible(), connection as cluster:
             import_quietly("ray.train.tensorflow")
             advice += f" --ray {cluster.workers}"
             print(f"training with {count_noun(cluster.workers, 'worker')} of Ray", flush=True)

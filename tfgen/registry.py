@@ -133,9 +133,7 @@ def build_model(config: RunConfig) -> Any:
     return load_class(config.family)(config.model, seed=options.seed, dtype=options.precision)
 
 
-def default_name(
-    family_name: str, dataset: str, config: ModelConfig, preset: str | None = None
-) -> str:
+def default_name(family_name: str, dataset: str, config: ModelConfig) -> str:
     """The name that a trained model is published under.
 
     It is the name of the family. The configuration's `variant`, if it has one, the latent
@@ -148,12 +146,11 @@ def default_name(
         family_name: name of the family.
         dataset: name of the data set.
         config: the model's configuration.
-        preset: the preset whose latent dimension is not appended; None: the data set's default.
     """
     entry = family(family_name)
     variant, num_classes = getattr(config, "variant", ""), getattr(config, "num_classes", 0)
     models = (preset.model for preset in entry.presets.values())
-    usual = entry.preset(preset or entry.preset_for(dataset)).model
+    usual = entry.preset(entry.preset_for(dataset)).model
     if variant:
         usual = next((m for m in models if getattr(m, "variant", "") == variant), usual)
     latent_dim = getattr(config, "latent_dim", None)

@@ -87,7 +87,6 @@ def test_a_terminal_gets_tables_as_wide_as_it_is(
     [
         (["vae", "vae"], 2, "2 evaluations are named vae, but"),
         (["old.json"], 1, "its format is 0, not 1"),
-        (["vae", "--to", "x"], 2, "unknown flag --to: use --out; tfgen-compare --help lists all"),
         (["vae", "--out", "list/x"], 2, "list is a file; choose another folder"),
         (["new.json", "--out", "new.json"], 2, "new.json: it would replace what was evaluated"),
         (["vae", "--out", "2/x.md"], 2, "a version may not hold further files"),

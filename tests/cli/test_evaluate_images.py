@@ -105,7 +105,7 @@ def test_copies_are_said_first_and_shown(
         ("a.npz", [], "a.npz holds images; name the data set"),
         ("a.npz", ["--dataset", "tiny", "--n", 21], "n = 21 is too large; a.npz has 20 images"),
         (".", ["--dataset", "tiny", "--n", 41], "n = 41 is too large; the test split has 40"),
-        ("a.npz", ["--features-range=-1,1"], "for a network of your own; pass --features PATH"),
+        ("a.npz", ["--dataset", "tiny", "--features-range=-1,1"], "is for a network of your own"),
         (".", ["--dataset", "tiny"], "holds no pictures"),
         ("one.npz", ["--dataset", "tiny"], "too few images, 1; pass at least 6 images"),
     ],

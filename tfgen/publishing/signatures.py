@@ -24,6 +24,11 @@ class TensorSpec(NamedTuple):
     dtype: Any
     shape: tuple[int | None, ...]
 
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """The shape without the batch; 0 for a dimension of any size."""
+        return tuple(side or 0 for side in self.shape[1:])
+
 
 class Signature(NamedTuple):
     """The inputs and outputs of a signature by name."""
