@@ -11,16 +11,24 @@ from tfgen.system.quiet import after_import
 
 __version__ = "0.1.0"
 
-# The families by their model classes: `VAE` is in `models/vae/model.py`, `VAEConfig` beside it.
-_FAMILIES = {"VAE": "vae", "GAN": "gan", "Flow": "flow", "FlowMatching": "flow_matching"}
-_FAMILIES["Classifier"] = "classifier"
-_PREPROCESSING = ("Dequantized", "DequantizedPixels", "Identity", "Pixels", "SymmetricPixels")
 _HOMES = {
-    **{name: f"tfgen.models.{folder}.model" for name, folder in _FAMILIES.items()},
-    **{f"{name}Config": f"tfgen.models.{folder}.config" for name, folder in _FAMILIES.items()},
+    "VAE": "tfgen.models.vae.model",
+    "VAEConfig": "tfgen.models.vae.config",
+    "GAN": "tfgen.models.gan.model",
+    "GANConfig": "tfgen.models.gan.config",
+    "Flow": "tfgen.models.flow.model",
+    "FlowConfig": "tfgen.models.flow.config",
+    "FlowMatching": "tfgen.models.flow_matching.model",
+    "FlowMatchingConfig": "tfgen.models.flow_matching.config",
+    "Classifier": "tfgen.models.classifier.model",
+    "ClassifierConfig": "tfgen.models.classifier.config",
     "ImageModel": "tfgen.models.base",
     "GenerativeModel": "tfgen.models.generative",
-    **dict.fromkeys(_PREPROCESSING, "tfgen.models.preprocessing"),
+    "Dequantized": "tfgen.models.preprocessing",
+    "DequantizedPixels": "tfgen.models.preprocessing",
+    "Identity": "tfgen.models.preprocessing",
+    "Pixels": "tfgen.models.preprocessing",
+    "SymmetricPixels": "tfgen.models.preprocessing",
     "Sampler": "tfgen.publishing.sampler",
     "image_seeds": "tfgen.random",
     "load": "tfgen.publishing.opening",
