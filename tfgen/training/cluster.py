@@ -156,9 +156,7 @@ def check_shared(strategy: Any, folder: Path) -> None:
     if task.is_chief:
         path.unlink()
     if not all(are_seen):
-        text = (
-            f"worker {are_seen.index(False)} does not see the run directory {folder} of the chief"
-        )
+        text = f"worker {are_seen.index(False)} does not see the run directory {folder}"
         raise UsageError(f"{text}; name a folder that all workers share with --run-dir")
 
 
