@@ -48,7 +48,7 @@ def main(trained: Path, names: list[str]) -> None:
         version = SHIPPED / name / "1"
         flags = ["--out", version / "manifest.json", "--classifier", SHIPPED / "classifier" / "1"]
         flags += ["--importance-samples", IMPORTANCE_SAMPLES.get(name, 5000)]
-        command = [sys.executable, "-m", "tfgen.cli.evaluate", version, *flags]
+        command = [sys.executable, "-m", "tfgen", "evaluate", version, *flags]
         subprocess.run([str(word) for word in command], check=True)
 
 

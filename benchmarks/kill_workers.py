@@ -75,7 +75,7 @@ def start(folder: Path, family: str, epochs: int) -> list[subprocess.Popen[str]]
         words += [*MODELS[family].split(), "--strategy", "multiworker", "--epochs", str(epochs)]
         words += ["--batch-size", "8", "--dataset", "noise", "--data-dir", str(folder.parent)]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    command = [sys.executable, "-m", "tfgen.cli.train", *words]
+    command = [sys.executable, "-m", "tfgen", "train", *words]
     workers = [
         subprocess.Popen(command, cwd=folder, env=environment, **streams)
         for environment in environments(free_ports(2))

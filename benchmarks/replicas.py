@@ -94,7 +94,7 @@ def make_case(name: str, policy: str) -> PresetCase:
     if not family.generative:
         fields["num_classes"] = 10
     return PresetCase(
-        family.load_class(),
+        registry.load_class(family.name),
         fields,
         data=part_of_mnist,
         batch_size=preset.batch_size,

@@ -61,7 +61,7 @@ def computation(preset: str, kind: str) -> Callable[[], Any]:
     """A training step, or 250 samples as a command draws them, traced and warmed up."""
     family = registry.family(preset.partition("/")[0])
     settings = family.preset(preset.partition("/")[2])
-    model = family.load_class()(settings.model)
+    model = registry.load_class(family.name)(settings.model)
     if kind == "train":
         model.compile(**model.default_optimizers(settings.learning_rate))
         shape = (settings.batch_size, *settings.model.image_shape)

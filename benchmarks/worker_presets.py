@@ -44,7 +44,7 @@ def train(folder: Path, family: str, preset: str, dataset: str) -> list[str]:
     workers, logs = [], [folder / f"output{index}.txt" for index in range(2)]
     for environment, log in zip(environments(free_ports(2)), logs, strict=True):
         with log.open("w") as output:
-            command = [sys.executable, "-m", "tfgen.cli.train", *words]
+            command = [sys.executable, "-m", "tfgen", "train", *words]
             streams = {"stdout": output, "stderr": output}
             workers.append(subprocess.Popen(command, cwd=folder, env=environment, **streams))
     try:

@@ -26,7 +26,7 @@ _Options = TypeVar("_Options")
 
 
 def command(
-    prog: str, config: type[_Options], description: str = "", **parsing: Any
+    prog: str, config: type[_Options]
 ) -> Callable[[Callable[[_Options], None]], Callable[..., int]]:
     """Make the `main` of a console script from a function that takes its options.
 
@@ -34,26 +34,21 @@ def command(
 
     Args:
         prog: the console script's name.
-        config: the dataclass of its arguments and flags.
-        description: text above the flags (default: the docstring of the function).
-        parsing: further arguments of `Parser`.
+        config: the dataclass of its arguments and flags. The text above them is the docstring of
+            the function.
     """
 
     def decorate(work: Callable[[_Options], None]) -> Callable[..., int]:
         def read(argv: list[str]) -> _Options:
-            parser = Parser(prog, description or inspect.getdoc(work) or "", **parsing)
+            parser = Parser(prog, inspect.getdoc(work) or "")
             add_flags(parser, config)
             if issubclass(config, SamplingOptions):
                 add_sampling_flags(parser)
             options: _Options = read_flags(parser.parse(argv), config)
             return options
 
-        def work_until_signal(options: _Options) -> None:
-            with interruptible():
-                work(options)
-
         def main(argv: Sequence[str] | None = None) -> int:
-            return run_command(prog, read, work_until_signal, argv)
+            return run_command(prog, read, interruptible()(work), argv)
 
         return main
 

@@ -91,23 +91,13 @@ class Parser(argparse.ArgumentParser):
         prog: the console script's name.
         description: the text above the flags.
         help_of: the command whose `--help` errors point to, by default `prog`.
-        reasons: why a flag is unknown, for flags that a user may expect.
         kwargs: further arguments of `argparse.ArgumentParser`.
     """
 
-    def __init__(
-        self,
-        prog: str,
-        description: str,
-        *,
-        help_of: str = "",
-        reasons: Mapping[str, str] | None = None,
-        **kwargs: Any,
-    ):
+    def __init__(self, prog: str, description: str, *, help_of: str = "", **kwargs: Any):
         kwargs = {"conflict_handler": "resolve", "formatter_class": HelpFormatter, **kwargs}
         super().__init__(prog=prog, description=description, allow_abbrev=False, **kwargs)
         self.help_command = f"{help_of or prog} --help"
-        self._reasons = reasons or {}
         self._version = f"{prog} {__version__}"
         text = "show the version of tfgen and exit"
         self.add_argument("--version", action="version", version=self._version, help=text)
@@ -151,10 +141,8 @@ class Parser(argparse.ArgumentParser):
             name = word.partition("=")[0]
             if name.startswith(_DASHES) and name not in self._option_string_actions:
                 near = settings.nearest(name, self._option_string_actions)
-                advice = f"; did you mean {near}? " if near else "; "
-                if name in self._reasons:
-                    advice = f": {self._reasons[name]}; "
-                raise UsageError(f"unknown flag {name}{advice}{self.help_command} lists all")
+                advice = f"did you mean {near}? " if near else ""
+                raise UsageError(f"unknown flag {name}; {advice}{self.help_command} lists all")
 
 
 def _usage(action: argparse.Action) -> str:

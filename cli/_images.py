@@ -98,7 +98,7 @@ def evaluate_files(
 
     if not sampler.has_signature(signature):
         raise UsageError(f"{sampler.title} has no {_MEANINGS[signature]}; pass another model")
-    height, width, channels = image_shape(sampler, signature)
+    height, width, channels = sampler.signature(signature).inputs["images"].sides
     fitting = Fitting((height, width), options.fit, options.background, channels)
     with progress(Console(stderr=True), "reading images", len(files)) as advance:
         collection = read_images(files, fitting, advance)
@@ -116,11 +116,6 @@ def evaluate_files(
         lines.append(f"{count_noun(count, 'image')} of another size {verb} {resizing}")
     lines += describe_skipped(collection.skipped)
     return OwnImages(sampler, collection, outputs, inputs, lines)
-
-
-def image_shape(sampler: SignatureSampler, signature: str) -> tuple[int, ...]:
-    """Height, width and channels of the images that a signature takes."""
-    return tuple(side or 0 for side in sampler.signature(signature).inputs["images"].shape[1:])
 
 
 def compute(

@@ -63,11 +63,9 @@ def train_on_ray(
         train(dataclasses.replace(config, options=run), publishing)
 
     advice = shlex.join([PROG, config.family, "--resume", "--run-dir", str(folder.path)])
+    connection = connected(options.ray_address, options.ray or 0, shows_output=True)
     try:
-        with (
-            interruptible(),
-            connected(options.ray_address, options.ray or 0, shows_output=True) as cluster,
-        ):
+        with interruptible(), connection as cluster:
             import_quietly("ray.train.tensorflow")
             advice += f" --ray {cluster.workers}"
             print(f"training with {count_noun(cluster.workers, 'worker')} of Ray", flush=True)
@@ -82,24 +80,18 @@ def _fit(cluster: RayCluster, train: Callable[[], None], shared: Path) -> None:
     import ray.train
     from ray.train.tensorflow import TensorflowTrainer
 
-    cpus, gpus = cluster.resources["num_cpus"], cluster.resources["num_gpus"]
+    resources = {"CPU": cluster.resources["num_cpus"], "GPU": cluster.resources["num_gpus"]}
+    scaling = ray.train.ScalingConfig(
+        num_workers=cluster.workers,
+        use_gpu=resources["GPU"] > 0,
+        resources_per_worker=resources,
+    )
+    failures = ray.train.FailureConfig(max_failures=_RESTARTS)
     with tempfile.TemporaryDirectory(
         dir=shared, prefix=".ray-", ignore_cleanup_errors=True
     ) as storage:
-        trainer = TensorflowTrainer(
-            train,
-            scaling_config=ray.train.ScalingConfig(
-                num_workers=cluster.workers,
-                use_gpu=gpus > 0,
-                resources_per_worker={"CPU": cpus, "GPU": gpus},
-            ),
-            run_config=ray.train.RunConfig(
-                name="tfgen",
-                storage_path=storage,
-                failure_config=ray.train.FailureConfig(max_failures=_RESTARTS),
-            ),
-        )
-
+        run = ray.train.RunConfig(name="tfgen", storage_path=storage, failure_config=failures)
+        trainer = TensorflowTrainer(train, scaling_config=scaling, run_config=run)
         try:
             with same_handlers():  # Ray Train sets one for Ctrl-C
                 trainer.fit()

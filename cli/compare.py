@@ -38,7 +38,7 @@ class CompareOptions(Config):
     saved_models: Path = option(SAVED_MODELS, "folder of published models")
 
 
-@command("tfgen-compare", CompareOptions, reasons={"--to": "use --out"})
+@command("tfgen-compare", CompareOptions)
 def main(options: CompareOptions) -> None:
     """Put evaluations side by side, as tfgen-evaluate wrote them."""
     evaluations = [read_evaluation(what, options.saved_models) for what in options.what]
@@ -110,7 +110,3 @@ def write(tables: Sequence[Table], paths: dict[str, Path]) -> list[Path]:
                 warnings.filterwarnings("ignore", "Glyph")
                 save_figure(figure, path)
     return list(paths.values())
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

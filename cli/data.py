@@ -61,12 +61,9 @@ class DataOptions(Config):
     license: str | None = option(None, "licence and copyright holder, added to the description")
 
 
-ABOUT = "Prepare a data set from local files, as a TFDS directory for tfgen and TFDS."
-
-
-@command("tfgen-data", DataOptions, ABOUT)
+@command("tfgen-data", DataOptions)
 def main(options: DataOptions) -> None:
-    """Write the data set, and say how to train on it."""
+    """Prepare a data set from local files, as a TFDS directory for tfgen and TFDS."""
     from tfgen.data.dataset import note_few
     from tfgen.data.writing import check_target
     from tfgen.training import advice
@@ -193,7 +190,3 @@ def _keywords(options: DataOptions) -> dict[str, Any]:
     if options.license is not None:
         text = f"{(text or options.name).rstrip('.')}. Licence: {options.license}"
     return {"description": text, "overwrite": options.overwrite}
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -288,7 +288,3 @@ def sample_notes(result: dict[str, Any]) -> list[str]:
         f"median distance to the nearest training image: {copies['distance']:.2f}, of held-out "
         f"images {copies['distance_of_held_out']:.2f}",
     ]
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -243,7 +243,3 @@ def check_extra(options: ExportOptions) -> None:
     if options.format != "litert" and importlib.util.find_spec("tf2onnx") is None:
         extra = "the extra [formats]: pip install '.[formats]' in the checkout"
         raise UsageError(f"--format {options.format} needs {extra}")
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -63,7 +63,3 @@ def describe_error(arrays: Arrays) -> str:
     error = np.abs(np.round(255 * arrays["reconstructions"]) - arrays["images"])
     root = math.sqrt(np.mean(np.square(error, dtype=np.float64)))
     return f"error of a pixel, in grey levels of 0…255: at most {error.max():.0f}, RMS {root:.2f}"
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

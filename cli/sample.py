@@ -399,7 +399,3 @@ def write_picture(path: Path, arrays: Arrays, options: SampleOptions, names: Seq
         images, title = np.concatenate(by_class), "samples by class"
         axes = (figures.class_axis(classes, names),)
     _samplers.write_grid(path, figures.image_grid(images, columns), title, *axes)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

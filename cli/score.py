@@ -22,7 +22,7 @@ from tfgen.system.terminal import count_noun
 
 from ._command import check_folder, command
 from ._data_sets import DataSetOptions, open_data_set
-from ._images import ImageOptions, OwnImages, compute, evaluate_files, evaluate_images, image_shape
+from ._images import ImageOptions, OwnImages, compute, evaluate_files, evaluate_images
 from ._samplers import csv_bytes, write_pairs
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def find_data_set(
     try:
         with status("loading the data set"):
             dataset = open_data_set(options, sampler.training, sampler.title)
-        shape = image_shape(sampler, "log_prob")
+        shape = sampler.signature("log_prob").inputs["images"].sides
         check_data_set(dataset, "test", sampler.title, shape, sampler.num_classes)
     except TfgenError as error:
         if options.nearest or options.false_alarms or options.dataset or options.data_dir:
@@ -277,7 +277,3 @@ def likelihood_line(sampler: SignatureSampler) -> str:
     settings = [f"{name} {model[name]}" for name in ("likelihood", "binarization") if name in model]
     kind = f" ({', '.join(settings)})" if settings else ""
     return f"log p(x) under {sampler.title}, not of bytes{kind}: no bits/dim"
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

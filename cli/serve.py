@@ -159,7 +159,3 @@ def open_page(url: str) -> None:
     """Open the page in the browser."""
     if not webbrowser.open(url):
         print(f"tfgen-serve: no browser was found; open {url} in one", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

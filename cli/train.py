@@ -207,7 +207,3 @@ def publish_run(run: Any, options: PublishOptions) -> str:
     published = f"published {version} from {weights}; {suggest_next(run.config.family, version)}"
     difference = "" if before is None else listing.difference(before, versions.Version.at(version))
     return f"{difference}\n{published}" if difference else published
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

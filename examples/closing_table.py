@@ -17,12 +17,12 @@ import tensorflow_probability as tfp
 
 from tfgen import registry
 from tfgen.errors import TfgenError, UsageError
+from tfgen.evaluation.distances import Estimate
 from tfgen.evaluation.metrics import METRICS, Metric, format_number
 from tfgen.evaluation.reading import (
     Evaluation,
     Group,
     Measurement,
-    Statistic,
     group_evaluations,
     is_finished,
     read_evaluation,
@@ -170,7 +170,7 @@ def decide(claim: Claim, groups: Sequence[Group]) -> tuple[str, str]:
         return "undecided: the machines differ or are unknown", ""
     signs, words = [], []
     for first, second in itertools.combinations(claim.order, 2):
-        difference = claim.sign * (known[first].mean - known[second].mean)
+        difference = claim.sign * (known[first].value - known[second].value)
         error = half_interval(
             *((known[family].error, len(by_family[family].members)) for family in (first, second))
         )
@@ -253,7 +253,7 @@ def rows(groups: Groups) -> list[tuple[str, str, Cells]]:
     ]
 
 
-def statistics(groups: Groups, part: str, name: str) -> list[Statistic | None]:
+def statistics(groups: Groups, part: str, name: str) -> list[Estimate | None]:
     """A metric of each family; None if it was not measured."""
     return [None if group is None else group.statistic(metric(part, name)) for group in groups]
 
@@ -273,11 +273,11 @@ def measured(groups: Groups, part: str, name: str, digits: int = 3) -> Cells:
 def ranked(groups: Groups, name: str, lower_is_better: bool = False) -> Cells:
     """A metric of samples, and the rank of its mean in brackets, 1 for the best."""
     values = statistics(groups, "samples", name)
-    means = [value.mean for value in values if value is not None]
+    means = [mean.value for mean in values if mean is not None]
     order = sorted(means, reverse=not lower_is_better)
     return tuple(
-        text if value is None else f"{text} ({order.index(value.mean) + 1})"
-        for text, value in zip(measured(groups, "samples", name), values, strict=True)
+        text if mean is None else f"{text} ({order.index(mean.value) + 1})"
+        for text, mean in zip(measured(groups, "samples", name), values, strict=True)
     )
 
 

@@ -90,7 +90,7 @@ def python(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[st
 def opened(verb: str, argv: list[str], folder: Path) -> subprocess.Popen[str]:
     """Starts a command as a process in `folder`, with pipes for what it prints."""
     return subprocess.Popen(
-        [sys.executable, "-m", f"{PACKAGE}.{verb}", *argv],
+        [sys.executable, "-m", "tfgen", verb, *argv],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -101,7 +101,7 @@ def opened(verb: str, argv: list[str], folder: Path) -> subprocess.Popen[str]:
 
 def process(verb: str, argv: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Runs a command as a process in `folder`."""
-    return python(["-m", f"{PACKAGE}.{verb}", *argv], folder)
+    return python(["-m", "tfgen", verb, *argv], folder)
 
 
 def without_tensorflow(verb: str, argv: list[str], folder: Path) -> str:

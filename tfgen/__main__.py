@@ -8,10 +8,10 @@ import sys
 # Installed, the commands are a part of the package; in a checkout they are next to it.
 cli = importlib.import_module("tfgen.cli" if importlib.util.find_spec("tfgen.cli") else "cli")
 names = [entry.name for entry in pkgutil.iter_modules(cli.__path__) if entry.name[0] != "_"]
-modules = {name: importlib.import_module(f"{cli.__name__}.{name}") for name in names}
-if sys.argv[1:] and sys.argv[1] in modules:
-    raise SystemExit(modules[sys.argv[1]].main(sys.argv[2:]))
-for module in modules.values():
+if sys.argv[1:] and sys.argv[1] in names:
+    raise SystemExit(importlib.import_module(f"{cli.__name__}.{sys.argv[1]}").main(sys.argv[2:]))
+for name in names:
+    module = importlib.import_module(f"{cli.__name__}.{name}")
     # The first line of a command's docstring is `tfgen-NAME`: what it does.
     command, _, text = str(module.__doc__).partition("\n")[0].replace("`", "").partition(": ")
     print(f"{command:<18}{text}")

@@ -15,7 +15,7 @@ from tfgen.settings.family import NEUTRAL_COLOUR as NEUTRAL_COLOUR
 from tfgen.system.atomic import write_bytes
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Figure
     from PIL.Image import Image
 
 # Pixels per inch of a figure that is written.
@@ -109,8 +109,11 @@ def save_figure(figure: "Figure", path: Path) -> None:
     write_bytes(path, file.getvalue())
 
 
-def _new_figure(width: float, height: float) -> "Figure":
-    # Without pyplot: no global state, no window system.
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure of `width` × `height` inches.
+
+    It is made without pyplot: no global state, no window system.
+    """
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -135,7 +138,7 @@ def curves(
         title: of the figure.
         family: of the model; None: a neutral colour.
     """
-    figure = _new_figure(6.4 * len(panels), 4.6)
+    figure = new_figure(6.4 * len(panels), 4.6)
     for axes, (label, names) in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
         for name, colour in zip(names, _shades(family_colour(family), len(names)), strict=True):
             _draw_curve(axes, rows, name, colour)
@@ -182,7 +185,7 @@ def histograms(
         family: of the model that the arrays are of; None: a neutral colour.
         reference: name of an array that is drawn in black, as that of real images.
     """
-    figure = _new_figure(6.4, 4.6)
+    figure = new_figure(6.4, 4.6)
     axes = figure.subplots()
     pooled = np.concatenate([np.ravel(array) for array in values.values()])
     edges = np.histogram_bin_edges(pooled, bins=50).tolist()

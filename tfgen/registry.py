@@ -113,18 +113,18 @@ def register_with_keras() -> None:
     registered = keras.saving.get_custom_objects()
     for entry in families():
         module, _, class_name = entry.model.partition(":")
-        registered.setdefault(f"{module.partition('.')[0]}>{class_name}", _Model(entry))
+        registered.setdefault(f"{module.partition('.')[0]}>{class_name}", _Model(entry.name))
 
 
 class _Model:
     """Stands in Keras's list of classes for a model class, which it imports when it is used."""
 
-    def __init__(self, entry: Family):
-        self._entry = entry
+    def __init__(self, name: str):
+        self._name = name
 
     def from_config(self, config: dict[str, Any]) -> Any:
         """The model of a configuration; the import of its class replaces this object."""
-        return self._entry.load_class().from_config(config)
+        return load_class(self._name).from_config(config)
 
 
 def build_model(config: RunConfig) -> Any:
@@ -133,9 +133,7 @@ def build_model(config: RunConfig) -> Any:
     return load_class(config.family)(config.model, seed=options.seed, dtype=options.precision)
 
 
-def default_name(
-    family_name: str, dataset: str, config: ModelConfig, preset: str | None = None
-) -> str:
+def default_name(family_name: str, dataset: str, config: ModelConfig) -> str:
     """The name that a trained model is published under.
 
     It is the name of the family. The configuration's `variant`, if it has one, the latent
@@ -148,12 +146,11 @@ def default_name(
         family_name: name of the family.
         dataset: name of the data set.
         config: the model's configuration.
-        preset: the preset whose latent dimension is not appended; None: the data set's default.
     """
     entry = family(family_name)
     variant, num_classes = getattr(config, "variant", ""), getattr(config, "num_classes", 0)
     models = (preset.model for preset in entry.presets.values())
-    usual = entry.preset(preset or entry.preset_for(dataset)).model
+    usual = entry.preset(entry.preset_for(dataset)).model
     if variant:
         usual = next((m for m in models if getattr(m, "variant", "") == variant), usual)
     latent_dim = getattr(config, "latent_dim", None)

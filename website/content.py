@@ -100,7 +100,7 @@ class Content:
     def add_try_it(self) -> None:
         """The page of the server, with shipped models that the browser computes."""
         folder = Path(self.temporary.name) / "try"
-        command = [sys.executable, "-m", "cli.export", *(f"saved_models/{n}/1" for n in TRIED)]
+        command = [sys.executable, "-m", "tfgen", "export", *(f"saved_models/{n}/1" for n in TRIED)]
         command += ["--format", "page", "--out", str(folder)]
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         listing = folder / "page" / "models.json"

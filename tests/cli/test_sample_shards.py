@@ -133,7 +133,7 @@ def test_an_interrupted_command_continues_to_the_same_bytes(trained: Trained, he
     flags = [NAME, "--saved-models", str(trained.saved_models), "--n", "4000"]
     flags += ["--shard-size", "100", "--batch-size", "10", "--out"]
     process = subprocess.Popen(
-        [sys.executable, "-m", f"{commands.PACKAGE}.sample", *flags, "shards"],
+        [sys.executable, "-m", "tfgen", "sample", *flags, "shards"],
         env=os.environ | {"PYTHONPATH": str(commands.ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -30,7 +30,7 @@ def in_terminal(
         os.chdir(folder)
         os.environ.pop("TF_CPP_MIN_LOG_LEVEL", None)
         os.environ |= {"TERM": "xterm", "PYTHONPATH": str(commands.ROOT)}
-        os.execv(sys.executable, [sys.executable, "-m", f"{commands.PACKAGE}.{verb}", *argv])
+        os.execv(sys.executable, [sys.executable, "-m", "tfgen", verb, *argv])
     written = b""
     while True:
         try:

@@ -81,7 +81,7 @@ def test_only_a_name_that_is_near_is_suggested(
 
 def test_every_preset_is_of_its_family() -> None:
     for entry in registry.families():
-        assert entry.default_preset in entry.presets
+        assert entry.preset_for("mnist") in entry.presets
         for preset in entry.presets.values():
             assert isinstance(preset.model, entry.config)
             # What a preset says about training are options of a training.

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.commands import PACKAGE, PATIENCE, ROOT
+from tests.commands import PATIENCE, ROOT
 
 
 def tf_configs(count: int) -> list[str]:
@@ -41,7 +41,7 @@ class Command:
         environment["PYTHONUNBUFFERED"] = "1"
         with self.log.open("w") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", f"{PACKAGE}.train", *words],
+                [sys.executable, "-m", "tfgen", "train", *words],
                 cwd=folder,
                 env=environment,
                 stdout=output,

@@ -116,10 +116,8 @@ def note_few(images: int) -> list[str]:
     """A line on what to expect of so few training images; none if they are not few."""
     if images >= _FEW_IMAGES:
         return []
-    return [
-        f"{images} training images are few: expect samples that copy or blend them, and uncertain "
-        "validation; new pictures take some hundred to thousand images"
-    ]
+    text = f"{images} training images are few: samples may copy or blend them, and validation is"
+    return [f"{text} uncertain; new pictures take some hundred to thousand images"]
 
 
 def count_classes(splits: Iterable[Split]) -> int | None:

@@ -150,12 +150,9 @@ def _download(name: str, base: str, root: Path) -> Path:
         try:
             with status(f"downloading {name} into {root}"), silence():
                 _check_reachable(builder)
-                manual = str(root / "downloads" / "manual")
-                config, place = (
-                    tfds.download.DownloadConfig(manual_dir=manual),
-                    folder / "downloads",
-                )
-                builder.download_and_prepare(download_dir=str(place), download_config=config)
+                manual, place = root / "downloads" / "manual", str(folder / "downloads")
+                config = tfds.download.DownloadConfig(manual_dir=str(manual))
+                builder.download_and_prepare(download_dir=place, download_config=config)
         except TfgenError:  # a signal ended the download
             raise
         except Exception as error:

@@ -3,15 +3,13 @@
 import math
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tfgen import figures
 from tfgen.evaluation.compare import Row, Table, copied_images, decode_picture
+from tfgen.evaluation.distances import Estimate
 from tfgen.evaluation.metrics import METRICS, format_number
-from tfgen.evaluation.reading import Group, Statistic
-from tfgen.figures import NEUTRAL_COLOUR, REAL_COLOUR, family_colour
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from tfgen.evaluation.reading import Group
 
 _PANELS = ("fid", "recall", "coverage", "seconds_an_epoch")
 # As far as a model has them.
@@ -22,13 +20,11 @@ _WIDTH, _BAR, _AXIS, _GRID = 12.8, 0.42, 1.3, 2.6
 _GRIDS_IN_ROW, _LETTERS = 5, 26
 
 
-def draw(tables: Sequence[Table]) -> "Figure | None":
+def draw(tables: Sequence[Table]) -> "figures.Figure | None":
     """Quality, coverage and cost as bars, and samples; None if no model has metrics of samples.
 
     Each table of samples has a part of its own, since the metrics of two tables do not compare.
     """
-    from matplotlib.figure import Figure
-
     tables = [table for table in tables if table.part == "samples"]
     if not tables:
         return None
@@ -38,7 +34,7 @@ def draw(tables: Sequence[Table]) -> "Figure | None":
         for table, grids in zip(tables, pictures, strict=True)
     ]
     sums = [sum(of_table) + 0.4 for of_table in heights]
-    figure = Figure(figsize=(_WIDTH, sum(sums)), layout="constrained")
+    figure = figures.new_figure(_WIDTH, sum(sums))
     parts = figure.subfigures(len(tables), 1, height_ratios=sums, squeeze=False)[:, 0]
     for part, table, grids, ratios in zip(parts, tables, pictures, heights, strict=True):
         part.suptitle(_wrap(table.title, 110), fontsize=11)
@@ -81,7 +77,8 @@ def _draw_panels(part: Any, table: Table) -> None:
         _draw_bars(axes, statistics[metric], groups)
         axes.set(title=metric.name, xlabel=_wrap(metric.caption, 40))
         if cell := real.get(metric.heading):
-            lines.append(axes.axvline(cell.mean, color=REAL_COLOUR, linestyle=":", linewidth=1))
+            style: Any = {"color": figures.REAL_COLOUR, "linestyle": ":", "linewidth": 1}
+            lines.append(axes.axvline(cell.mean, **style))
     if lines:
         words = ["real images"]
         part.legend(lines[:1], words, loc="outside upper right", fontsize=9, frameon=False)
@@ -89,18 +86,18 @@ def _draw_panels(part: Any, table: Table) -> None:
     all_axes[0].set_ylim(len(names) - 0.4, -0.6)  # the first model at the top
 
 
-def _draw_bars(axes: Any, statistics: Sequence[Statistic | None], groups: Sequence[Group]) -> None:
+def _draw_bars(axes: Any, statistics: Sequence[Estimate | None], groups: Sequence[Group]) -> None:
     """Draw a bar with its error and its value for each model that has one."""
     means, errors = zip(*((math.nan, 0.0) if s is None else s for s in statistics), strict=True)
-    colours = [family_colour(group.first["family"]) for group in groups]
+    colours = [figures.family_colour(group.first["family"]) for group in groups]
     bars = axes.barh(range(len(means)), means, xerr=errors, color=colours)
-    texts = ["" if s is None else format_number(s.mean, 3) for s in statistics]
+    texts = ["" if s is None else format_number(s.value, 3) for s in statistics]
     # On white, where a line crosses them.
     white = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
     axes.bar_label(bars, texts, padding=4, fontsize=8, bbox=white)
     for place, statistic in enumerate(statistics):
         if statistic is None:
-            axes.text(0, place, " not known", fontsize=8, color=NEUTRAL_COLOUR, va="center")
+            axes.text(0, place, " not known", fontsize=8, color=figures.NEUTRAL_COLOUR, va="center")
     axes.margins(x=0.2)
 
 

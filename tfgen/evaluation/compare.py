@@ -42,7 +42,7 @@ class Cell(NamedTuple):
 
     Attributes:
         mean: mean over the seeds.
-        error: see `Statistic`.
+        error: see `Group.statistic`.
         notes: settings that differ from those of other values of the column, such as `n = 5 000`.
         is_best: whether it is the best of the values comparable with it.
     """
@@ -173,12 +173,12 @@ def _cells(models: Mapping[str, Group], metric: Metric, usual: Sequence[int]) ->
         metric: the metric of the column.
         usual: sample counts that a cell does not show.
     """
-    known = {name: value for name, group in models.items() if (value := group.statistic(metric))}
+    known = {name: mean for name, group in models.items() if (mean := group.statistic(metric))}
     settings = {name: _setting(models[name], metric) for name in known}
     alike = {name: (models[name].measurement.n, _events(models[name], metric)) for name in known}
     is_sampled = metric.part in TABLES["samples"]
     ranked = [name for name in known if not (is_sampled and _is_unranked(models[name]))]
-    texts = {name: format_number(value.mean, metric.digits) for name, value in known.items()}
+    texts = {name: format_number(mean.value, metric.digits) for name, mean in known.items()}
     printed = {name: metric.better * float(text) for name, text in texts.items()}
     cells = {}
     for name, statistic in known.items():

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfgen.errors import UsageError, WorkError, describe, printable
+from tfgen.evaluation.distances import Estimate
 from tfgen.evaluation.metrics import Metric
 from tfgen.publishing import versions
 from tfgen.publishing.artifacts import identify
@@ -111,19 +112,6 @@ def _find_evaluation(what: str, saved_models: Path) -> Path:
 # ------------------------------------------------------------------------------------------
 
 
-class Statistic(NamedTuple):
-    """A metric over the seeds of a group.
-
-    Attributes:
-        mean: over the seeds.
-        error: standard deviation over the seeds; for a single seed, the standard error of the
-            estimate, 0 if there is none.
-    """
-
-    mean: float
-    error: float
-
-
 class Measurement(NamedTuple):
     """How an evaluation was measured. Metrics compare only if what decides them is equal.
 
@@ -178,13 +166,17 @@ class Group:
             return ", ".join(names)
         return stems.pop() or ", ".join(names)
 
-    def statistic(self, metric: Metric) -> Statistic | None:
-        """A metric over the seeds that have it; None if none has."""
+    def statistic(self, metric: Metric) -> Estimate | None:
+        """The mean of a metric over the seeds that have it; None if none has.
+
+        The error is the standard deviation over the seeds; for a single seed, the standard error of
+        the estimate, 0 if there is none.
+        """
         known = [(e, value) for e in self.evaluations if (value := metric.value(e)) is not None]
         if len(known) < 2:
-            return Statistic(known[0][1], metric.error(known[0][0])) if known else None
+            return Estimate(known[0][1], metric.error(known[0][0])) if known else None
         values = [value for _, value in known]
-        return Statistic(float(np.mean(values)), float(np.std(values, ddof=1)))
+        return Estimate(float(np.mean(values)), float(np.std(values, ddof=1)))
 
 
 def group_evaluations(evaluations: Iterable[Evaluation]) -> list[Group]:

@@ -300,13 +300,12 @@ def open_source(
     # An older manifest has none; the rebuilt model lacks the count of steps.
     if sha256 is None and model is not None:
         sha256 = export.weights_sha256(model)
-    shape = sampler.signature("sample").outputs["images"].shape[1:]
     return SampleSource(
         title=title,
         path=path,
         kind="run" if artifact.version is None else "version",
         weights_sha256=sha256,
-        image_shape=tuple(side or 0 for side in shape),
+        image_shape=sampler.signature("sample").outputs["images"].sides,
         sampler=sampler,
         num_classes=sampler.num_classes,
         training=training,

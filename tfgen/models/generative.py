@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -14,9 +14,6 @@ from tfgen.models.base import ImageModel, Signatures
 from tfgen.models.batch import shaped_images
 from tfgen.models.preprocessing import Labels, Noise
 from tfgen.nn.replicas import not_empty
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 # How the likelihood of a family is computed; see `GenerativeModel`.
 Density: TypeAlias = Literal["latent", "exact", "dequantized", "estimate"] | None
@@ -209,7 +206,7 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         labels = np.repeat(np.arange(min(self.num_classes, MAX_ROWS)), IMAGES_PER_CLASS)
         return self.sample(len(labels), seed=0, labels=labels).numpy(), IMAGES_PER_CLASS
 
-    def pictures(self, images: tf.Tensor, labels: Labels = None) -> dict[str, "Figure"]:
+    def pictures(self, images: tf.Tensor, labels: Labels = None) -> dict[str, "figures.Figure"]:
         """An interpolation; with two leading latents also the manifold."""
         ends, leading = self.latents(random.image_seeds(0, 2)).numpy(), self.leading_latents
         first, second = ends[:, :leading]

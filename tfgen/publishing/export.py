@@ -18,8 +18,6 @@ from tfgen.errors import UsageError
 from tfgen.models.base import ImageModel
 from tfgen.models.export import Traced, in_float32, trace, write_saved_model
 from tfgen.publishing import inspection, operations, versions
-from tfgen.publishing.sampler import tensor_specs
-from tfgen.publishing.signatures import describe_tensors
 from tfgen.system.atomic import fresh_folder, write_bytes
 
 # "inputs" or "outputs" → name of a tensor → its dtype and shape.
@@ -83,7 +81,10 @@ def manifest_signatures(traced: Traced) -> Signatures:
     for name, (function, specs) in traced.items():
         inputs = {spec.name: spec for spec in specs}
         sides = {"inputs": inputs, "outputs": dict(sorted(function.structured_outputs.items()))}
-        signatures[name] = {k: describe_tensors(tensor_specs(v)) for k, v in sides.items()}
+        signatures[name] = {
+            side: {k: {"dtype": t.dtype.name, "shape": list(t.shape)} for k, t in tensors.items()}
+            for side, tensors in sides.items()
+        }
     return signatures
 
 

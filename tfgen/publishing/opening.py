@@ -14,7 +14,7 @@ from tfgen.models.export import Traced, exported_weights, in_float32, trace
 from tfgen.models.generative import GenerativeModel
 from tfgen.publishing import export, versions
 from tfgen.publishing.artifacts import check_sampling, kind_at
-from tfgen.publishing.sampler import LocalSampler, load_saved_model
+from tfgen.publishing.sampler import LocalSampler, load_graph
 from tfgen.publishing.sampler import Sampler as Sampler
 from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.system.atomic import check_members
@@ -190,7 +190,7 @@ def exported_model(path: str | Path) -> Any:
 def _exported(path: Path) -> tuple[Any, list[tf.Variable]]:
     """The model that a version was exported from, and those of its weights that the version has."""
     path = versions.Version.at(path).path
-    run = versions.read_manifest(path)["run"]
+    run = versions.verify(path)["run"]
     # The manifest's word for the parts that the caller passed.
     if own_parts := run.get("given"):
         parts = " and ".join(own_parts)
@@ -202,7 +202,7 @@ def _exported(path: Path) -> tuple[Any, list[tf.Variable]]:
     except (KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"the manifest of {path} does not describe its model") from error
     model = registry.build_model(RunConfig(family.name, config, options))
-    stored = load_saved_model(path)[1]
+    stored = load_graph(path)
     weights = exported_weights(model, trace(model))
     if [weight.shape for weight in weights] != [weight.shape for weight in stored.weights]:
         raise UsageError(f"{path} was not exported from the model that its manifest describes")

@@ -85,7 +85,7 @@ class Sampler(LocalSampler):
             version = versions.Version.at(version)
         self.version = version
         self.name, self.number = version.name, version.number
-        self.manifest, self._model = load_saved_model(version.path)
+        self.manifest, self._model = versions.verify(version.path), load_graph(version.path)
         self.signature_names = self._model.signatures.keys()
         self.training = self.manifest["run"]
 
@@ -98,18 +98,6 @@ class Sampler(LocalSampler):
     def _function(self, name: str) -> tuple[Any, Mapping[str, tf.TensorSpec]]:
         function = self._model.signatures[name]
         return function, function.structured_input_signature[1]
-
-
-def load_saved_model(path: Path) -> tuple[dict[str, Any], Any]:
-    """The manifest of a version, and what TensorFlow loads of it; see `load_graph`.
-
-    Args:
-        path: folder of the version, whose files are compared with the manifest.
-
-    Raises:
-        WorkError: the version is damaged, or its graph holds what is not allowed.
-    """
-    return versions.verify(path), load_graph(path)
 
 
 def load_graph(path: Path, allowed: frozenset[str] = operations.ALLOWED) -> Any:

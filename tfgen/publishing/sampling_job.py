@@ -45,7 +45,7 @@ def shard_request(
             its images.
     """
     request_labels(0, sampler.num_classes, label)
-    shape = tuple(side or 0 for side in sampler.signature("decode").outputs["images"].shape[1:])
+    shape = sampler.signature("decode").outputs["images"].sides
     # A PNG file holds images of one to four channels.
     if pixels == "png" and (len(shape) != 3 or not 1 <= shape[2] <= 4):
         raise UsageError(f"images of {size_text(shape)} cannot be stored as PNG; pass --pixels raw")

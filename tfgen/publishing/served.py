@@ -166,7 +166,7 @@ class ServedSampler(SignatureSampler):
         expected = self.signature(signature).outputs
         size = len(next(iter(inputs.values())))
         if size == 0:  # JSON cannot express the shape of an empty array
-            return {key: np.zeros(_shape(spec, 0), spec.dtype) for key, spec in expected.items()}
+            return {key: np.zeros((0, *spec.sides), spec.dtype) for key, spec in expected.items()}
         try:
             outputs = self.transport.predict(self.name, self.number, signature, inputs)
         except UsageError as error:
@@ -176,17 +176,12 @@ class ServedSampler(SignatureSampler):
             outputs = {next(iter(expected)): outputs}
         try:
             return {
-                key: np.asarray(outputs[key], spec.dtype).reshape(_shape(spec, size))
+                key: np.asarray(outputs[key], spec.dtype).reshape(size, *spec.sides)
                 for key, spec in expected.items()
             }
         except (KeyError, ValueError, TypeError) as error:
             text = f"{self.transport.address} answers without {' and '.join(expected)} as described"
             raise WorkError(text) from error
-
-
-def _shape(spec: TensorSpec, size: int) -> tuple[int, ...]:
-    """The shape of a batch of that size."""
-    return (size, *(side or 0 for side in spec.shape[1:]))
 
 
 def _tensor_spec(info: Mapping[str, Any]) -> TensorSpec:

@@ -24,20 +24,17 @@ class TensorSpec(NamedTuple):
     dtype: Any
     shape: tuple[int | None, ...]
 
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """The shape without the batch; 0 for a dimension of any size."""
+        return tuple(side or 0 for side in self.shape[1:])
+
 
 class Signature(NamedTuple):
     """The inputs and outputs of a signature by name."""
 
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
-
-
-def describe_tensors(specs: Mapping[str, TensorSpec]) -> dict[str, dict[str, Any]]:
-    """dtypes and shapes of tensors by name, as a manifest holds them."""
-    return {
-        name: {"dtype": np.dtype(spec.dtype).name, "shape": list(spec.shape)}
-        for name, spec in specs.items()
-    }
 
 
 def describe_signature(tensors: Mapping[str, Mapping[str, Any]]) -> str:

@@ -85,7 +85,7 @@ def _by_column(rows: Any) -> list[Any] | dict[str, list[Any]]:
     """The values of each input, from a list with one entry for each row; a list of an only one."""
     if not isinstance(rows, list) or not rows:
         raise invalid("Expecting 'instances' to be an list/array with values")
-    if not _is_object(rows[0]):
+    if not isinstance(rows[0], dict):
         return rows
     for index, row in enumerate(rows):
         if not isinstance(row, dict) or row.keys() != rows[0].keys():
@@ -97,7 +97,7 @@ def _by_column(rows: Any) -> list[Any] | dict[str, list[Any]]:
 def _named(values: Any, specs: Mapping[str, TensorSpec], by_row: bool) -> dict[str, Any]:
     """The values of each input by name; those of an only one need no name."""
     known = ", ".join(sorted(specs))
-    if not _is_object(values):
+    if not isinstance(values, dict):
         if len(specs) > 1:
             raise invalid(f"expecting an object as multiple inputs required: {known}")
         return dict.fromkeys(specs, values)
@@ -105,11 +105,6 @@ def _named(values: Any, specs: Mapping[str, TensorSpec], by_row: bool) -> dict[s
     if specs.keys() - values.keys() or (by_row and values.keys() - specs.keys()):
         raise invalid(f"the named inputs are: {_shown(', '.join(values))}; expected: {known}")
     return values
-
-
-def _is_object(value: Any) -> bool:
-    """Whether a value is a JSON object that is not binary data, `{"b64": "..."}`."""
-    return isinstance(value, dict) and value.keys() != {"b64"}
 
 
 # --- values to arrays -------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """What a family of models says about itself before TensorFlow is imported."""
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -98,11 +97,6 @@ class Family:
     sentence: str = ""
     colour: str = NEUTRAL_COLOUR
 
-    @property
-    def default_preset(self) -> str:
-        """Name of the preset that MNIST is trained with unless another one is asked for."""
-        return next(iter(self.presets))
-
     def preset_for(self, dataset: str, is_timed: bool = False) -> str:
         """Name of the preset that a data set is trained with unless another one is asked for.
 
@@ -114,7 +108,7 @@ class Family:
         if is_timed and self.timed_preset and plain == DEFAULT_DATASET:
             return self.timed_preset
         names = (name for name, preset in self.presets.items() if preset.dataset == plain)
-        return next(names, _ANY_IMAGES if _ANY_IMAGES in self.presets else self.default_preset)
+        return next(names, _ANY_IMAGES if _ANY_IMAGES in self.presets else next(iter(self.presets)))
 
     def preset(self, name: str) -> Preset:
         """The preset of that name.
@@ -125,8 +119,3 @@ class Family:
         if name not in self.presets:
             raise UsageError(f"unknown preset {name!r} of {self.name}{hint(name, self.presets)}")
         return self.presets[name]
-
-    def load_class(self) -> Any:
-        """Imports the model class, and with it TensorFlow."""
-        module, _, name = self.model.partition(":")
-        return getattr(importlib.import_module(module), name)

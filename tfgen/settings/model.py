@@ -92,6 +92,11 @@ def halved(image_shape: Sequence[int], times: int) -> tuple[int, int]:
     return height, width
 
 
+def smallest_sides(image_shape: Sequence[int], times: int = 0) -> tuple[int, int]:
+    """Height and width after all halvings; the arguments are those of `channels_at`."""
+    return halved(image_shape, times or halvings(image_shape))
+
+
 def channels_at(image_shape: Sequence[int], channels: int, times: int = 0) -> list[int]:
     """Channels after each halving: they double, up to 8 times as many.
 

@@ -76,10 +76,8 @@ def space_warnings(model: Any, path: Path) -> list[str]:
     needed, free = 3 * size(model), machine.free_disk_bytes(path)
     if needed <= free:
         return []
-    return [
-        f"warning: the checkpoints need {format_bytes(needed)}, and {format_bytes(free)} are free "
-        f"for {path}; choose a folder on another disk with --run-dir"
-    ]
+    text = f"the checkpoints need {format_bytes(needed)}, and {path} has {format_bytes(free)}"
+    return [f"warning: {text}; choose a folder on another disk with --run-dir"]
 
 
 @dataclass(frozen=True)
@@ -260,9 +258,7 @@ def read_weights(run: Path, choice: str) -> Checkpoint | None:
             if state["epoch"] and not state.get("batch"):
                 folders[state["epoch"]] = path
     if folders and int(choice) not in folders:
-        raise UsageError(
-            f"{run} has no weights of epoch {choice}; it has those of "
-            f"{', '.join(map(str, sorted(folders)))}; tfgen-train --keep-every N keeps those of "
-            "every N-th epoch"
-        )
+        known = ", ".join(map(str, sorted(folders)))
+        text = f"{run} has no weights of epoch {choice}; it has those of {known}"
+        raise UsageError(f"{text}; tfgen-train --keep-every N keeps those of every N-th epoch")
     return read(folders[int(choice)], f"epoch {choice}") if folders else None

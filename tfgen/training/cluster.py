@@ -71,10 +71,8 @@ def read_task() -> Task:
         task = config["task"]["type"], int(config["task"]["index"])
         return Task(workers.index(task), len(workers))
     except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise UsageError(
-            "--strategy multiworker needs the environment variable TF_CONFIG, with this process "
-            "among the workers; docs/distributed.md has examples"
-        ) from error
+        text = "--strategy multiworker needs TF_CONFIG in the environment, with this process in it"
+        raise UsageError(f"{text}; docs/distributed.md has examples") from error
 
 
 def make_strategy(name: str) -> Any:
@@ -136,10 +134,8 @@ def check_alike(strategy: Any, properties: dict[str, Any]) -> None:
     for number, worker in enumerate(others, 1):
         for name, expected in chief.items():
             if worker[name] != expected:
-                raise UsageError(
-                    f"{name} of worker {number} is {worker[name]}, that of the chief {expected}; "
-                    "start the same command everywhere, with the same data set and versions"
-                )
+                text = f"{name} of worker {number} is {worker[name]}, that of the chief {expected}"
+                raise UsageError(f"{text}; all need the same command, data set and versions")
 
 
 def check_shared(strategy: Any, folder: Path) -> None:
@@ -160,10 +156,8 @@ def check_shared(strategy: Any, folder: Path) -> None:
     if task.is_chief:
         path.unlink()
     if not all(are_seen):
-        raise UsageError(
-            f"worker {are_seen.index(False)} does not see the run directory {folder} of the chief; "
-            "name a folder on storage that all workers share with --run-dir"
-        )
+        text = f"worker {are_seen.index(False)} does not see the run directory {folder}"
+        raise UsageError(f"{text}; name a folder that all workers share with --run-dir")
 
 
 @contextlib.contextmanager
@@ -183,8 +177,7 @@ def losses_named(strategy: str) -> Iterator[None]:
         if strategy != "multiworker" or not isinstance(first, _LOSSES):
             raise
         # The message may begin with a stack of calls.
-        cause = re.search("Collective .*", str(first))
-        raise WorkError(
-            "another worker has ended or does not answer; continue with --resume in every worker "
-            f"(TensorFlow says {type(first).__name__}: {cause[0] if cause else first_line(first)})"
-        ) from error
+        match = re.search("Collective .*", str(first))
+        cause = f"{type(first).__name__}: {match[0] if match else first_line(first)}"
+        text = "another worker has ended or does not answer; continue with --resume in every worker"
+        raise WorkError(f"{text} (TensorFlow says {cause})") from error

@@ -1,6 +1,6 @@
 """The classifier, whose features judge samples."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,9 +17,6 @@ from tfgen.nn.blocks import dense_network
 from tfgen.nn.layers import Dropout
 from tfgen.nn.replicas import not_empty
 from tfgen.settings.model import check_are_images
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 # Number of misclassified images that a run shows.
 MISTAKES = 64
@@ -154,7 +151,9 @@ class Classifier(ImageModel):
         shape = (size, *self.config.image_shape)
         return {"images": np.random.default_rng(0).integers(0, 256, shape, np.uint8)}
 
-    def pictures(self, images: tf.Tensor, labels: tf.Tensor | None = None) -> dict[str, "Figure"]:
+    def pictures(
+        self, images: tf.Tensor, labels: tf.Tensor | None = None
+    ) -> dict[str, "figures.Figure"]:
         """Misclassified held-out images, if there are any."""
         assert labels is not None
         wrong = np.flatnonzero(self.classify(images).numpy() != np.asarray(labels))

@@ -3,7 +3,7 @@
 import functools
 import itertools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,9 +20,6 @@ from tfgen.models.flow.steps import MakeConditioner, dense_steps, multiscale_cha
 from tfgen.models.generative import GenerativeModel
 from tfgen.models.preprocessing import Dequantized, Identity, Labels, Noise
 from tfgen.nn.average import trained_weights
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 tfd: Any = tfp.distributions
 
@@ -264,7 +261,7 @@ class Flow(GenerativeModel):
         """f(z), `[B, *event_shape]`."""
         return self.bijector(labels=labels).forward(latents)
 
-    def pictures(self, images: tf.Tensor, labels: Labels = None) -> dict[str, "Figure"]:
+    def pictures(self, images: tf.Tensor, labels: Labels = None) -> dict[str, "figures.Figure"]:
         """The pictures of every family, and samples at several temperatures, a row each."""
         latents, labelled = self.latents(random.image_seeds(0, 8)), self.num_classes > 0
         rows = tf.concat([latents * temperature for temperature in TEMPERATURES], axis=0)

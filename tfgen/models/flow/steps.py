@@ -28,17 +28,7 @@ from tfgen.bijectors import (
 )
 from tfgen.models.flow.config import FlowConfig
 from tfgen.models.preprocessing import Labels
-from tfgen.nn import cpu
-from tfgen.nn.blocks import (
-    append_labels,
-    build_network,
-    dense_network,
-    make_activation,
-    make_input,
-    make_layer,
-    precise,
-    seed_of_layer,
-)
+from tfgen.nn import blocks, cpu
 from tfgen.nn.layers import GatedResidual
 
 # The shapes of the inputs and outputs, without the batch, a seed and a dtype policy → a layer.
@@ -139,7 +129,7 @@ class FlowStep(keras.layers.Layer):
     def _condition(self, unchanged: tf.Tensor, labels: Labels, training: bool) -> tf.Tensor:
         """The conditioner's outputs for the unchanged part of events, `[B, …, C]`."""
         if labels is not None:
-            unchanged = append_labels(unchanged, labels, self.is_flat)
+            unchanged = blocks.append_labels(unchanged, labels, self.is_flat)
         return self.conditioner(unchanged, training=training)
 
     @property
@@ -186,7 +176,7 @@ def dense_steps(
         common: dict[str, Any] = {"seed": seed * config.couplings + index, "dtype": dtype}
         if own is None:
             names = {"name": f"conditioner_{index}", "zero_output": True, **common}
-            conditioner = dense_network(inputs, config.hidden, outputs, **names)
+            conditioner = blocks.dense_network(inputs, config.hidden, outputs, **names)
         else:
             conditioner = _own_conditioner(own, inputs, outputs, **common)
         is_flat, bound = config.num_classes > 0, config.log_scale_bound
@@ -204,12 +194,12 @@ def _own_conditioner(
         UsageError: it does not map the shapes.
     """
     layer = make(tuple(inputs), tuple(outputs), **options)
-    build_network(layer, inputs, outputs, "conditioner")
+    blocks.build_network(layer, inputs, outputs, "conditioner")
     return layer
 
 
 def gated_network(
-    shape: Sequence[int], channels: int, blocks: int, outputs: int, seed: int, dtype: Any, name: str
+    shape: Sequence[int], channels: int, count: int, outputs: int, seed: int, dtype: Any, name: str
 ) -> keras.Sequential:
     """A convolutional network of gated residual blocks at one resolution.
 
@@ -218,7 +208,7 @@ def gated_network(
     Args:
         shape: height, width, channels of the inputs.
         channels: channels of the blocks.
-        blocks: number of blocks.
+        count: number of blocks.
         outputs: channels of the output, which is zero before training.
         seed: seed of the initial weights.
         dtype: policy or dtype of all layers.
@@ -227,15 +217,15 @@ def gated_network(
     Returns:
         A built network `[B, H, W, C] → [B, H, W, outputs]`.
     """
-    kind, first = keras.layers.Conv2D, seed_of_layer(seed, 0)
-    convolution = functools.partial(make_layer, kind, seed=first, dtype=dtype)
+    first, *others = (blocks.seed_of_layer(seed, index) for index in range(count + 1))
+    convolution = functools.partial(blocks.make_layer, keras.layers.Conv2D, seed=first, dtype=dtype)
     layers = [
-        make_input(shape, dtype),
+        blocks.make_input(shape, dtype),
         convolution(channels, kernel_size=3, padding="same"),
-        *(GatedResidual(seed_of_layer(seed, index + 1), dtype=dtype) for index in range(blocks)),
-        make_activation("relu", dtype),
+        *(GatedResidual(layer_seed, dtype=dtype) for layer_seed in others),
+        blocks.make_activation("relu", dtype),
         # 1 × 1, because mixture couplings need many outputs: 3 × 3 would cost as much as a block.
-        convolution(outputs, kernel_size=1, zero=True, dtype=precise(dtype)),
+        convolution(outputs, kernel_size=1, zero=True, dtype=blocks.precise(dtype)),
     ]
     return keras.Sequential(layers, name=name)
 

@@ -1,7 +1,7 @@
 """The generative adversarial network."""
 
 import functools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -20,9 +20,6 @@ from tfgen.nn.average import moving_statistics, trained_weights
 from tfgen.nn.blocks import append_labels, build_network
 from tfgen.nn.optimizers import Schedule, make_adam
 from tfgen.settings.model import check_image_architecture
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 # The stream of the gradient penalty's interpolation weights. "pe" in ASCII; see `tfgen.random`.
 PENALTY = 0x7065
@@ -434,7 +431,7 @@ class GAN(GenerativeModel):
         """The discriminator's scores; see `score`."""
         return self.score(images, labels)
 
-    def pictures(self, images: tf.Tensor, labels: Labels = None) -> dict[str, "Figure"]:
+    def pictures(self, images: tf.Tensor, labels: Labels = None) -> dict[str, "figures.Figure"]:
         """The pictures of every family, and a histogram of the discriminator's scores."""
         one_hot = self.one_hot(labels, images)
         latents = tf.cast(self.latents(random.image_seeds(0, len(images))), self.likelihood_dtype)

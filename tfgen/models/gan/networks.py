@@ -15,16 +15,7 @@ import keras
 import tensorflow as tf
 
 from tfgen.models.gan.config import GANConfig
-from tfgen.nn.blocks import (
-    cropping,
-    dense_network,
-    make_activation,
-    make_batch_norm,
-    make_input,
-    make_layer,
-    precise,
-    seed_of_layer,
-)
+from tfgen.nn import blocks
 from tfgen.nn.layers import LEAK, Dropout, Upsampling, leaky_relu
 from tfgen.settings.model import channels_at, halved
 
@@ -46,7 +37,7 @@ def build_generator(config: GANConfig, seed: int, dtype: Any) -> keras.Model:
         return convolutional_generator(config, 2 * seed, dtype)
     latents, hidden = (config.latent_dim + config.num_classes,), config.generator_hidden
     options = _dense_options(2 * seed, dtype) | {"output_activation": "tanh", "batch_norm": True}
-    return dense_network(latents, hidden, config.image_shape, name="generator", **options)
+    return blocks.dense_network(latents, hidden, config.image_shape, name="generator", **options)
 
 
 def build_discriminator(
@@ -74,7 +65,7 @@ def build_discriminator(
     options = _dense_options(2 * seed + 1, dtype)
     options |= {"spectral_norm": config.spectral_norm, "dropout": config.dropout}
     options |= {"output_bias": output_bias, "batch_norm": config.discriminator_batch_norm}
-    return dense_network(inputs, hidden, outputs, name="discriminator", **options)
+    return blocks.dense_network(inputs, hidden, outputs, name="discriminator", **options)
 
 
 def _dense_options(seed: int, dtype: Any) -> dict[str, Any]:
@@ -93,14 +84,14 @@ def _maker(seed: int, dtype: Any, spectral_norm: bool = False) -> Any:
     def make(kind: type[keras.layers.Layer], units: int, **kwargs: Any) -> keras.Layer:
         if kind is keras.layers.Conv2D:
             kwargs["padding"] = "same"
-        common = {"dtype": dtype, "spectral_norm": spectral_norm}
-        return make_layer(kind, units, seed=seed_of_layer(seed, next(indices)), **common | kwargs)
+        common = {"seed": blocks.seed_of_layer(seed, next(indices)), "dtype": dtype}
+        return blocks.make_layer(kind, units, spectral_norm=spectral_norm, **common | kwargs)
 
     return make
 
 
 def _normalized_relu(dtype: Any) -> list[keras.Layer]:
-    return [make_batch_norm(dtype), make_activation("relu", dtype)]
+    return [blocks.make_batch_norm(dtype), blocks.make_activation("relu", dtype)]
 
 
 def _apply(layers: Iterable[keras.Layer], maps: keras.KerasTensor) -> keras.KerasTensor:
@@ -125,18 +116,18 @@ def convolutional_generator(config: GANConfig, seed: int, dtype: Any) -> keras.S
     smallest = (*halved(image_shape, len(channels)), channels[-1])
     filters = [image_shape[-1], *channels[:-1]]
     layers = [
-        make_input((config.latent_dim + config.num_classes,), dtype),
+        blocks.make_input((config.latent_dim + config.num_classes,), dtype),
         make(keras.layers.Dense, config.units),
         *_normalized_relu(dtype),
         make(keras.layers.Dense, math.prod(smallest)),
         keras.layers.Reshape(smallest, dtype=dtype),
     ]
     for times in reversed(range(len(channels))):
-        last = {} if times else {"activation": "tanh", "dtype": precise(dtype)}
+        last = {} if times else {"activation": "tanh", "dtype": blocks.precise(dtype)}
         layers += [
             *_normalized_relu(dtype),
             make(Upsampling, filters[times], **last),
-            *cropping(image_shape, times, last.get("dtype", dtype)),
+            *blocks.cropping(image_shape, times, last.get("dtype", dtype)),
         ]
     return keras.Sequential(layers, name="generator")
 
@@ -162,15 +153,15 @@ def convolutional_discriminator(
     convolution = {"kernel_size": 4, "strides": 2}
     hidden = [[make(keras.layers.Conv2D, width, **convolution)] for width in _widths(config)]
     hidden.append([keras.layers.Flatten(dtype=dtype), make(keras.layers.Dense, config.units)])
-    layers = [make_input(config.judged_shape, dtype)]
+    layers = [blocks.make_input(config.judged_shape, dtype)]
     for index, parts in enumerate(hidden):
         layers += parts
         if config.discriminator_batch_norm and index:
-            layers.append(make_batch_norm(dtype))
+            layers.append(blocks.make_batch_norm(dtype))
         layers.append(keras.layers.Activation(leaky_relu, dtype=dtype))
         if config.dropout:
-            layers.append(Dropout(config.dropout, seed_of_layer(seed, index), dtype=dtype))
-    last = {"use_bias": output_bias, "dtype": precise(dtype)}
+            layers.append(Dropout(config.dropout, blocks.seed_of_layer(seed, index), dtype=dtype))
+    last = {"use_bias": output_bias, "dtype": blocks.precise(dtype)}
     layers.append(make(keras.layers.Dense, 1 + config.projected_classes, **last))
     return keras.Sequential(layers, name="discriminator")
 
@@ -197,22 +188,23 @@ def residual_generator(config: GANConfig, seed: int, dtype: Any) -> keras.Model:
     make, image_shape = _maker(seed, dtype), config.image_shape
     channels = [max(1, config.channels // 2), *_widths(config)]
     smallest = (*halved(image_shape, len(channels) - 1), channels[-1])
+    crop = functools.partial(blocks.cropping, image_shape, dtype=dtype)
 
-    latents = make_input((config.latent_dim + config.num_classes,), dtype)
+    latents = blocks.make_input((config.latent_dim + config.num_classes,), dtype)
     maps = make(keras.layers.Dense, smallest[0] * smallest[1] * smallest[2])(latents)
     maps = keras.layers.Reshape(smallest, dtype=dtype)(maps)
     for times in reversed(range(len(channels) - 1)):
-        double = [make(DoublingConv2D, channels[times]), *cropping(image_shape, times, dtype)]
+        double = [make(DoublingConv2D, channels[times]), *crop(times)]
         larger = _apply([*_normalized_relu(dtype), *double, *_normalized_relu(dtype)], maps)
         if not times:
             break
         larger = make(keras.layers.Conv2D, channels[times], kernel_size=3)(larger)
         if maps.shape[-1] != channels[times]:
             maps = make(keras.layers.Conv2D, channels[times], kernel_size=1, use_bias=False)(maps)
-        double = [keras.layers.UpSampling2D(2, dtype=dtype), *cropping(image_shape, times, dtype)]
+        double = [keras.layers.UpSampling2D(2, dtype=dtype), *crop(times)]
         maps = keras.layers.Add(dtype=dtype)([_apply(double, maps), larger])
     # Rounded to 16 bits, tanh would be coarser than bytes.
-    last = {"kernel_size": 3, "activation": "tanh", "dtype": precise(dtype)}
+    last = {"kernel_size": 3, "activation": "tanh", "dtype": blocks.precise(dtype)}
     outputs = make(keras.layers.Conv2D, image_shape[-1], **last)(larger)
     return keras.Model(latents, outputs, name="generator")
 
@@ -241,7 +233,7 @@ def residual_discriminator(
     def activated(inputs: keras.KerasTensor) -> keras.KerasTensor:
         return keras.layers.Activation(quick_leaky_relu, dtype=dtype)(inputs)
 
-    images = make_input(config.judged_shape, dtype)
+    images = blocks.make_input(config.judged_shape, dtype)
     maps = make(keras.layers.Conv2D, channels[0], kernel_size=3)(images)
     maps = make(HalvingConv2D, channels[1])(activated(maps))
     for width in channels[2:]:
@@ -253,9 +245,9 @@ def residual_discriminator(
         maps = keras.layers.Add(dtype=dtype)([maps, smaller])
     features = keras.layers.Flatten(dtype=dtype)(activated(maps))
     if config.dropout:
-        features = Dropout(config.dropout, seed_of_layer(seed, 0), dtype=dtype)(features)
-    outputs, last = 1 + config.projected_classes, {"dtype": precise(dtype), "use_bias": output_bias}
-    logits = make(keras.layers.Dense, outputs, **last)(features)
+        features = Dropout(config.dropout, blocks.seed_of_layer(seed, 0), dtype=dtype)(features)
+    last = {"use_bias": output_bias, "dtype": blocks.precise(dtype)}
+    logits = make(keras.layers.Dense, 1 + config.projected_classes, **last)(features)
     return keras.Model(images, logits, name="discriminator")
 
 

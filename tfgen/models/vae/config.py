@@ -7,14 +7,7 @@ from typing import Any, Literal
 from tfgen.errors import UsageError
 from tfgen.settings.family import Family, Preset
 from tfgen.settings.fields import option
-from tfgen.settings.model import (
-    EMA_HELP,
-    HALVINGS_HELP,
-    MAX_HALVINGS,
-    ModelConfig,
-    halved,
-    halvings,
-)
+from tfgen.settings.model import EMA_HELP, HALVINGS_HELP, MAX_HALVINGS, ModelConfig, smallest_sides
 
 
 @dataclass(frozen=True)
@@ -70,7 +63,7 @@ class VAEConfig(ModelConfig):
         """Length of a latent vector: the latents of all levels."""
         if self.architecture != "hierarchical":
             return self.latent_dim
-        height, width = halved(self.image_shape, self.halvings or halvings(self.image_shape))
+        height, width = smallest_sides(self.image_shape, self.halvings)
         return self.latent_dim + self.levels * self.level_channels * height * width
 
     @property

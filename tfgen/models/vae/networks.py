@@ -15,15 +15,7 @@ import keras
 from tfgen.models.vae.config import VAEConfig
 from tfgen.models.vae.hierarchy import LEVELS_PER_BLOCK, Level, TopDown, TopLevel
 from tfgen.models.vae.likelihoods import outputs_shape
-from tfgen.nn.blocks import (
-    cropping,
-    dense_network,
-    make_activation,
-    make_input,
-    make_layer,
-    precise,
-    seed_of_layer,
-)
+from tfgen.nn import blocks
 from tfgen.nn.layers import GatedResidual, Upsampling
 from tfgen.settings.model import channels_at, halved
 
@@ -47,8 +39,8 @@ def build_encoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Model:
         return convolutional_encoder(config, 2 * seed, dtype)
     flat = (math.prod(config.image_shape) + config.num_classes,)
     inputs, outputs = flat if config.num_classes else config.image_shape, (2 * config.latent_dim,)
-    common: dict[str, Any] = {"activation": config.activation, "dtype": dtype}
-    return dense_network(inputs, config.hidden, outputs, seed=2 * seed, name="encoder", **common)
+    common: dict[str, Any] = {"activation": config.activation, "seed": 2 * seed, "dtype": dtype}
+    return blocks.dense_network(inputs, config.hidden, outputs, name="encoder", **common)
 
 
 def build_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Layer:
@@ -69,8 +61,8 @@ def build_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Layer:
     if config.architecture == "convolutional":
         return convolutional_decoder(config, seed, dtype)
     inputs, outputs = (config.latent_dim + config.num_classes,), outputs_shape(config)
-    common: dict[str, Any] = {"activation": config.activation, "dtype": dtype}
-    return dense_network(inputs, config.hidden[::-1], outputs, seed=seed, name="decoder", **common)
+    common: dict[str, Any] = {"activation": config.activation, "seed": seed, "dtype": dtype}
+    return blocks.dense_network(inputs, config.hidden[::-1], outputs, name="decoder", **common)
 
 
 class _Layers:
@@ -85,7 +77,7 @@ class _Layers:
 
     def __init__(self, config: VAEConfig, seed: int, dtype: Any, scale: float = 1.0):
         self.config, self.dtype, self.scale = config, dtype, scale
-        self.seeds = (seed_of_layer(seed, index) for index in itertools.count())
+        self.seeds = (blocks.seed_of_layer(seed, index) for index in itertools.count())
         # Channels at half the side, at a quarter, and so on.
         self.widths = channels_at(config.image_shape, config.channels, config.halvings)
         *sides, depth = config.image_shape
@@ -94,19 +86,20 @@ class _Layers:
 
     def make(self, kind: type[keras.Layer], units: int, **kwargs: Any) -> keras.Layer:
         """A layer of that class."""
-        return make_layer(kind, units, seed=next(self.seeds), **{"dtype": self.dtype, **kwargs})
+        common = {"seed": next(self.seeds), "dtype": self.dtype}
+        return blocks.make_layer(kind, units, **common | kwargs)
 
     def dense(self, widths: Sequence[int]) -> list[keras.Layer]:
         """Dense hidden layers."""
         layers: list[keras.Layer] = []
         for n in widths:
             layers.append(self.make(keras.layers.Dense, n))
-            layers.append(make_activation(self.config.activation, self.dtype))
+            layers.append(blocks.make_activation(self.config.activation, self.dtype))
         return layers
 
-    def residual(self, blocks: int) -> list[keras.Layer]:
+    def residual(self, count: int) -> list[keras.Layer]:
         """Gated residual blocks, and the ReLU that the last block does not end with."""
-        return [*(self.block() for _ in range(blocks)), make_activation("relu", self.dtype)]
+        return [*(self.block() for _ in range(count)), blocks.make_activation("relu", self.dtype)]
 
     def block(self) -> keras.Layer:
         """A gated residual block."""
@@ -121,9 +114,10 @@ class _Layers:
 
         At full size, it is the last layer.
         """
-        shape, dtype = outputs_shape(self.config), self.dtype if times else precise(self.dtype)
+        shape = outputs_shape(self.config)
+        dtype = self.dtype if times else blocks.precise(self.dtype)
         filters = self.widths[times - 1] if times else shape[-1]
-        return [self.make(Upsampling, filters, dtype=dtype), *cropping(shape, times, dtype)]
+        return [self.make(Upsampling, filters, dtype=dtype), *blocks.cropping(shape, times, dtype)]
 
 
 def convolutional_encoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Sequential:
@@ -140,11 +134,11 @@ def convolutional_encoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Seq
         A built network `[B, H, W, C (+ num_classes)] → [B, 2·latent_dim]`.
     """
     new = _Layers(config, seed, dtype)
-    layers = [make_input(new.encoded_shape, dtype)]
+    layers = [blocks.make_input(new.encoded_shape, dtype)]
     for filters in new.widths:
         layers += [new.halving(filters), *new.residual(config.blocks)]
     layers += [keras.layers.Flatten(dtype=dtype), *new.dense(config.hidden)]
-    layers.append(new.make(keras.layers.Dense, 2 * config.latent_dim, dtype=precise(dtype)))
+    layers.append(new.make(keras.layers.Dense, 2 * config.latent_dim, dtype=blocks.precise(dtype)))
     return keras.Sequential(layers, name="encoder")
 
 
@@ -160,7 +154,7 @@ def convolutional_decoder(config: VAEConfig, seed: int, dtype: Any) -> keras.Seq
         A built network `[B, latent_dim (+ num_classes)] → [B, *outputs_shape(config)]`.
     """
     new = _Layers(config, seed, dtype)
-    layers = [make_input((config.latent_dim + config.num_classes,), dtype)]
+    layers = [blocks.make_input((config.latent_dim + config.num_classes,), dtype)]
     layers += new.dense(config.hidden[::-1])
     layers.append(new.make(keras.layers.Dense, math.prod(new.smallest)))
     layers.append(keras.layers.Reshape(new.smallest, dtype=dtype))
@@ -183,7 +177,7 @@ def bottom_up(config: VAEConfig, seed: int, dtype: Any) -> keras.Model:
     """
     new = _Layers(config, seed, dtype, 1 / math.sqrt(config.levels))
     *larger, smallest = new.widths
-    inputs = maps = make_input(new.encoded_shape, dtype)
+    inputs = maps = blocks.make_input(new.encoded_shape, dtype)
     for filters in larger:
         for layer in (new.halving(filters), *new.residual(config.blocks)):
             maps = layer(maps)
