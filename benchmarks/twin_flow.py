@@ -38,7 +38,7 @@ class BytesTwin(twins.Twin):
 
     def dequantize(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """u `[B, C, H, W]` in 0…1 for images of floats, and log q(u|x), `[B]`: uniform noise."""
-        return torch.rand_like(images), torch.zeros(len(images))
+        return torch.rand_like(images), images.new_zeros(len(images))
 
     def events(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Events of `uint8[B, C, H, W]`, and their log|det| − log q(u|x), `[B]`."""
@@ -102,7 +102,7 @@ class DenseFlowTwin(BytesTwin):
 
     def _normalize(self, events: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         parts = list(events.flatten(1)[:, self.order].chunk(2, dim=1))
-        log_det = torch.zeros(len(events))
+        log_det = events.new_zeros(len(events))
         for index, conditioner in enumerate(self.couplings):
             fixed, changed = index % 2, 1 - index % 2
             with self.precision():
@@ -253,7 +253,7 @@ class Step(nn.Module):
 
     def matrix(self) -> torch.Tensor:
         """W = P L U, `[C, C]`, of x = y W."""
-        lower = torch.tril(self.lower, -1) + torch.eye(len(self.lower))
+        lower = torch.tril(self.lower, -1) + torch.eye(len(self.lower), device=self.lower.device)
         upper = torch.triu(self.upper, 1) + torch.diag(torch.exp(self.log_diagonal))
         return self.permutation @ lower @ upper
 
@@ -360,7 +360,7 @@ class FlowTwin(BytesTwin):
 
     def log_prob(self, events: torch.Tensor) -> torch.Tensor:
         """log p of events `[B, C, H, W]`, nats, `[B]`."""
-        state, log_prob = events, torch.zeros(len(events))
+        state, log_prob = events, events.new_zeros(len(events))
         for scale, steps in enumerate(self.scales):
             state = squeeze(state)
             for step in steps:

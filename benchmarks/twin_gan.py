@@ -78,11 +78,12 @@ class GANTwin(twins.Twin):
     def step(self, images: torch.Tensor) -> torch.Tensor:
         """The generator's move, then the discriminator's; the discriminator's mean loss."""
         real = images.float() / 127.5 - 1
-        real_logits = torch.zeros(())
+        real_logits = real.new_zeros(())
         if self.config.loss == "relativistic":
             with torch.no_grad():
                 real_logits = self.fast_discriminator(real)
-        fake = self.fast_generator(torch.randn(len(real), self.config.latent_dim))
+        latents = torch.randn(len(real), self.config.latent_dim, device=real.device)
+        fake = self.fast_generator(latents)
         self.discriminator.requires_grad_(False)
         fake_logits = self.fast_discriminator(fake)
         self._descend(0, functional.softplus(real_logits - fake_logits).mean())
