@@ -24,10 +24,8 @@ CLASSES = {
     ("vae", "dense"): ("twin_vae", "VAETwin"),
     ("vae", "convolutional"): ("twin_vae", "VAETwin"),
     ("vae", "hierarchical"): ("twin_vae", "HierarchyTwin"),
-    ("gan", "dense"): ("twin_gan", "GANTwin"),
     ("gan", "convolutional"): ("twin_gan", "GANTwin"),
     ("gan", "residual"): ("twin_gan", "GANTwin"),
-    ("flow", "dense"): ("twin_flow", "DenseFlowTwin"),
     ("flow", "multiscale"): ("twin_flow", "FlowTwin"),
     ("flow-matching", "unet"): ("twin_flow_matching", "FlowMatchingTwin"),
 }
