@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tfgen.cli._command import run_command
@@ -48,22 +49,17 @@ LATEST = 20.0
 PATIENCE = 120.0
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on."""
-    with contextlib.ExitStack() as stack:
-        listeners = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
-        ]
-        return [listener.getsockname()[1] for listener in listeners]
-
-
-def environments(ports: Sequence[int]) -> list[dict[str, str]]:
-    """The environment of each worker."""
+def start_workers(folder: Path, words: Sequence[str], **streams: Any) -> list[Any]:
+    """Starts `tfgen-train` in a folder in two workers, with these words and streams."""
+    with socket.create_server(("", 0)) as first, socket.create_server(("", 0)) as second:
+        ports = [listener.getsockname()[1] for listener in (first, second)]
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
-    tasks = [{"type": "worker", "index": index} for index in range(len(ports))]
+    tasks = [{"cluster": cluster, "task": {"type": "worker", "index": i}} for i in range(2)]
     # The level that this process has set for itself would show more than a user sees.
     own = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
-    return [{**own, "TF_CONFIG": json.dumps({"cluster": cluster, "task": task})} for task in tasks]
+    environments = [{**own, "TF_CONFIG": json.dumps(task)} for task in tasks]
+    command = [sys.executable, "-m", "tfgen", "train", *words]
+    return [subprocess.Popen(command, cwd=folder, env=env, **streams) for env in environments]
 
 
 def start(folder: Path, family: str, epochs: int) -> list[subprocess.Popen[str]]:
@@ -74,12 +70,8 @@ def start(folder: Path, family: str, epochs: int) -> list[subprocess.Popen[str]]
     else:
         words += [*MODELS[family].split(), "--strategy", "multiworker", "--epochs", str(epochs)]
         words += ["--batch-size", "8", "--dataset", "noise", "--data-dir", str(folder.parent)]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    command = [sys.executable, "-m", "tfgen", "train", *words]
-    workers = [
-        subprocess.Popen(command, cwd=folder, env=environment, **streams)
-        for environment in environments(free_ports(2))
-    ]
+    pipe = subprocess.PIPE
+    workers = start_workers(folder, words, stdout=pipe, stderr=pipe, text=True)
     # Before its first line, a worker would wait for one that was killed.
     workers[1].stdout.readline()
     return workers

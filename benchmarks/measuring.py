@@ -1,25 +1,27 @@
-"""What the comparisons with PyTorch share: times, the rate of a matrix product, the machine."""
+"""What the benchmarks share: presets, times, and the machine."""
 
 import datetime
 import os
-import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from tfgen import __version__
+from tfgen import __version__, registry
+from tfgen.settings.training import RunConfig, TrainingOptions
 from tfgen.system import machine
 
 # Largest share of the cores that other processes may take. The threads of eager PyTorch wait for
 # each other after every operation, so they lose far more than that share.
 MAX_OTHERS = 0.1
-# Rows and columns of the two matrices of the product.
-PRODUCT_SIZE = 2048
+
+
+def preset_config(name: str, **options: Any) -> RunConfig:
+    """The configuration that `tfgen-train` would use for `FAMILY/PRESET`, with other options."""
+    family, _, preset_name = name.partition("/")
+    preset = registry.family(family).preset(preset_name)
+    training = {**preset.training(), "preset": preset_name, **options}
+    return RunConfig(family, preset.model, TrainingOptions(**training))
 
 
 def usable_cores() -> int:
@@ -48,28 +50,10 @@ def _others_seconds() -> float:
     return ticks / os.sysconf("SC_CLK_TCK") - own.user - own.system
 
 
-def product_flops() -> float:
-    """Median rate of five float32 products of large matrices in TensorFlow, on all cores [FLOP/s].
-
-    A process of its own computes them, because this one may give an operation only some cores.
-    """
-    code = (
-        "import time, tensorflow as tf\n"
-        "generator = tf.random.Generator.from_seed(0)\n"
-        f"left, right = (generator.normal([{PRODUCT_SIZE}, {PRODUCT_SIZE}]) for _ in range(2))\n"
-        "for _ in range(6):\n"
-        "    start = time.perf_counter()\n"
-        "    tf.matmul(left, right).numpy()\n"
-        "    print(time.perf_counter() - start)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    # The first product is the warm-up.
-    seconds = statistics.median(map(float, done.stdout.split()[1:]))
-    return 2 * PRODUCT_SIZE**3 / seconds
-
-
 def environment() -> dict[str, Any]:
     """Date, machine and versions, for `json.dump`."""
+    import torch  # not needed where TensorFlow has the GPU
+
     versions = {**machine.package_versions(), "torch": torch.__version__, "tfgen": __version__}
     return {
         "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
@@ -88,7 +72,4 @@ def print_environment(report: dict[str, Any]) -> None:
 def print_void(others: float) -> None:
     """Says that the times are void if other processes took too much of the cores."""
     if others > MAX_OTHERS:
-        print(
-            f"\nvoid: other processes took up to {others:.0%} of the cores; "
-            "run it again on an idle machine"
-        )
+        print(f"\nvoid: other processes took up to {others:.0%} of the cores; use an idle machine")

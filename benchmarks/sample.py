@@ -1,4 +1,4 @@
-"""Compares the sampling rates of published versions with PyTorch and with a matrix product.
+"""Compares the sampling rates of published versions with PyTorch.
 
 By default, these are the shipped samplers. `--saved-models` compares the newest versions of another
 folder, such as those of hierarchical VAEs that `tfgen-train` has published.
@@ -13,12 +13,7 @@ Each round is a process of its own. Rates agree to a few percent within a proces
 a third between processes.
 
 As in `tfgen-sample`, parts of a batch are decoded side by side, each by half of the cores. PyTorch
-has all cores for each operation.
-
-The least time is what the matrix products and convolutions of a decode would take at the rate of a
-large matrix product. For the flow, these are the convolutions of the conditioners and the 1 × 1
-convolutions, but not the elementwise work of inverting the mixtures. Everything runs on the CPU, on
-all cores.
+has all cores for each operation. Everything runs on the CPU, on all cores.
 
 Rates do not include compilation, whose time in the first round is printed in a column of its own.
 The first compilation of a run takes longer, because it also compiles headers that the others share.
@@ -42,7 +37,6 @@ import measuring
 import numpy as np
 import torch
 import twins
-from torch.utils.flop_counter import FlopCounterMode
 
 from tfgen.errors import TfgenError, WorkError
 from tfgen.publishing.versions import SHIPPED, Version, find, names, read_manifest, shipped_folder
@@ -99,12 +93,10 @@ def main() -> None:
     report = {
         **measuring.environment(),
         "run": {"rounds": arguments.rounds, "turns": TURNS, "least_seconds": LEAST_SECONDS},
-        "product_flops_per_second": [product for part in rounds for product in part["products"]],
-        "smallest_call_seconds": statistics.median(part["smallest"] for part in rounds),
-        "cells": merge([part["cells"] for part in rounds]),
+        "cells": merge(rounds),
     }
     for cell in report["cells"]:
-        cell["summary"] = summary(cell, report)
+        cell["summary"] = summary(cell)
     print_report(report)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -125,9 +117,7 @@ def find_versions(wanted: Sequence[str] | None, saved_models: Path | None) -> li
     return [v for v in versions if wanted or "decode" in read_manifest(v.path)["signatures"]]
 
 
-def measure_round(
-    versions: Sequence[Version], batches: Sequence[int], number: int
-) -> dict[str, Any]:
+def measure_round(versions: Sequence[Version], batches: Sequence[int], number: int) -> list[Cell]:
     """Measures all versions at all batch sizes, in a process that does nothing else.
 
     Raises:
@@ -140,35 +130,19 @@ def measure_round(
     cores.share_cores()
     torch.set_num_threads(measuring.usable_cores())
     opening = importlib.import_module("tfgen.publishing.opening")
-    smallest, cells, products = smallest_call(tf), [], []
+    cells = []
     for version in versions:
         sampler = opening.Sampler(version)
-        family, twin = open_twin(opening.exported_model(version.path), version)
-        with torch.no_grad(), FlopCounterMode(display=False) as counted:
-            twin.decode(torch.zeros(1, sampler.latent_dim))
+        family = read_manifest(version.path)["run"]["family"]
+        model = opening.exported_model(version.path)
+        twin = twins.make(RunConfig(family, model.config, TrainingOptions())).eval()
+        # An export has the EMA of the weights, if there is one.
+        with model.averaged():
+            twin.load(model)
         for batch in batches:
             cell = {"name": version.name, "family": family, "batch": batch}
-            cell["flops"] = int(counted.get_total_flops())
             cells.append({**cell, **measure(cell, sampler, twin, number)})
-        products.append(measuring.product_flops())
-    return {"smallest": smallest, "cells": cells, "products": products}
-
-
-def open_twin(model: Any, version: Version) -> tuple[str, Any]:
-    """The family of a version, and PyTorch's twin of its model, with the same weights."""
-    family = read_manifest(version.path)["run"]["family"]
-    twin = twins.make(RunConfig(family, model.config, TrainingOptions()))
-    # An export has the EMA of the weights, if there is one.
-    with model.averaged():
-        twin.load(model)
-    return family, twin.eval()
-
-
-def smallest_call(tf: Any) -> float:
-    """Seconds that TensorFlow takes to call a function of one addition; no export can take less."""
-    add = tf.function(lambda x: x + 1).get_concrete_function(tf.TensorSpec([None], tf.float32))
-    one = tf.constant([1.0])
-    return statistics.median(measuring.timed(lambda: add(one))[0] for _ in range(1000))
+    return cells
 
 
 def merge(rounds: Sequence[list[Cell]]) -> list[Cell]:
@@ -253,54 +227,32 @@ def repeat(decode: Decode, latents: np.ndarray) -> int:
 # --- the report -----------------------------------------------------------------------------------
 
 
-def summary(cell: Cell, report: dict[str, Any]) -> dict[str, Any]:
-    """Medians, what they are relative to the export, and their share of the product's rate."""
+def summary(cell: Cell) -> dict[str, Any]:
+    """Medians, what they are relative to the export, and the time of compilation."""
     median = {side: statistics.median(rates) for side, rates in cell["rates"].items()}
-    floor = statistics.median(report["product_flops_per_second"]) / cell["flops"]
-    calls = {side: cell["batch"] / rate for side, rate in median.items()}
-    peer = min(calls[side] for side in SIDES[1:])
     return {
         "images_per_second": median,
         "export_to": {side: median["export"] / median[side] for side in SIDES[1:]},
-        "percent_of_floor": {side: 100 * rate / floor for side, rate in median.items()},
         # A call of a compiled function takes little beside its compilation.
-        "compile_seconds": cell["first_seconds"]["compiled"] - calls["compiled"],
-        "call_seconds": calls,
-        "call_ratio": calls["export"] / (report["smallest_call_seconds"] + peer),
+        "compile_seconds": cell["first_seconds"]["compiled"] - cell["batch"] / median["compiled"],
     }
 
 
 def print_report(report: dict[str, Any]) -> None:
     """The medians as a table."""
     measuring.print_environment(report)
-    product = statistics.median(report["product_flops_per_second"])
-    print(
-        f"product {product / 1e9:.1f} GFLOP/s; images/s, medians of {report['run']['rounds']} "
-        "rounds; a ratio above 1: the export is faster\n"
-    )
-    print(
-        "| export | batch | export | eager | compiled | export / eager | export / compiled "
-        "| % of the product's rate: export | eager | compiled | MFLOP an image | compilation [s] |"
-    )
-    print("|" + "---|" * 12)
+    rounds = report["run"]["rounds"]
+    print(f"images/s, medians of {rounds} rounds; a ratio above 1: the export is faster\n")
+    head = "export | batch | export | eager | compiled | export / eager | export / compiled"
+    print(f"| {head} | compilation [s] |\n|{'---|' * 8}")
     for cell in report["cells"]:
         medians = cell["summary"]
         numbers = [
             *(f"{medians['images_per_second'][side]:.1f}" for side in SIDES),
             *(f"{medians['export_to'][side]:.2f}" for side in SIDES[1:]),
-            *(f"{medians['percent_of_floor'][side]:.1f}" for side in SIDES),
-            f"{cell['flops'] / 1e6:.2f}",
             f"{medians['compile_seconds']:.1f}",
         ]
         print(f"| {cell['name']} | {cell['batch']} | {' | '.join(numbers)} |")
-    print()
-    for cell in report["cells"]:
-        if cell["batch"] == 1:
-            print(
-                f"{cell['name']}, one image: the export takes {cell['summary']['call_ratio']:.2f} "
-                "times the sum of the fastest of PyTorch and the smallest call of a tf.function, "
-                f"{1e6 * report['smallest_call_seconds']:.0f} µs"
-            )
     measuring.print_void(max(share for cell in report["cells"] for share in cell["others"]))
 
 

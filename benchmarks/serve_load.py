@@ -74,7 +74,7 @@ def running(*flags: str) -> Iterator[Server]:
     """A context with a server of the shipped models and of an empty folder."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        command = [sys.executable, "-m", "tfgen.cli.serve", "--quiet", "--port", "0", *flags]
+        command = [sys.executable, "-m", "tfgen", "serve", "--quiet", "--port", "0", *flags]
         process = subprocess.Popen(
             [*command, "--saved-models", folder], stdout=subprocess.PIPE, text=True
         )

@@ -10,7 +10,6 @@ ratio is the median time without, divided by the median time with: below 1.05, t
 
 import argparse
 import json
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -83,19 +82,16 @@ def measure(name: str, preset: str, rounds: int) -> dict[str, Any]:
     fast = computation(preset, kind)
     with mock.patch.object(*replacement):
         slow = computation(preset, kind)
-    seconds: dict[str, list[list[float]]] = {"wall": [[], []], "cpu": [[], []]}
-    for _ in range(rounds):
+    seconds = np.zeros((rounds, 2, 2))  # [round, with or without, wall clock or processor]
+    for row in seconds:
         for index, run in enumerate((fast, slow)):
             start = time.perf_counter(), time.process_time()
             with mock.patch.object(*replacement) if index else mock.MagicMock():
                 run()
-            seconds["wall"][index].append(time.perf_counter() - start[0])
-            seconds["cpu"][index].append(time.process_time() - start[1])
-    ratios = {}
-    for clock, pair in seconds.items():
-        with_it, without = map(statistics.median, pair)
-        ratios[clock] = round(without / with_it, 3)
-    return {"speed-up": name, "preset": preset, "what": kind, **ratios}
+            row[index] = np.subtract((time.perf_counter(), time.process_time()), start)
+    with_it, without = np.median(seconds, axis=0)
+    wall, cpu_time = np.round(without / with_it, 3).tolist()
+    return {"speed-up": name, "preset": preset, "what": kind, "wall": wall, "cpu": cpu_time}
 
 
 def main() -> None:

@@ -8,9 +8,8 @@ schedules and averages. Before anything is timed, the outputs of both must agree
 weights and noise.
 
 A round trains each row for some steps. The time of an epoch is the median time of a step, times the
-steps of an epoch of the data set. The share of the product's rate compares the matrix products and
-convolutions of a step with a large matrix product, which each round measures too. Everything runs
-on the CPU. torch.compile needs a C++ compiler; without one, its row says why it is unavailable.
+steps of an epoch of the data set. Everything runs on the CPU. torch.compile needs a C++ compiler;
+without one, its row says why it is unavailable.
 
 The preset `images` of a family is compared on random images of three channels, the others on MNIST.
 PyTorch is in the extra [bench].
@@ -29,12 +28,11 @@ from typing import Any
 import measuring
 import numpy as np
 import twins
-from torch.utils.flop_counter import FlopCounterMode
 
 from tfgen import registry
 from tfgen.data import load, on_host, steps_per_epoch, train_batches
 from tfgen.errors import TfgenError
-from tfgen.settings.training import RunConfig, TrainingOptions
+from tfgen.settings.training import RunConfig
 from tfgen.system.quiet import import_quietly
 
 # The presets of the shipped samplers; `dcgan` and `multiscale`, which `packed` and `deep` extend.
@@ -82,7 +80,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Measures all presets, one after the other, and reports."""
     arguments = parse()
-    configs = [preset_config(name) for name in arguments.presets or DEFAULTS]
+    configs = [measuring.preset_config(name) for name in arguments.presets or DEFAULTS]
     tf, cores = import_quietly("tfgen.nn.cores")
     tf.config.set_visible_devices([], "GPU")
     if any(registry.family(config.family).shares_cores for config in configs):
@@ -99,14 +97,6 @@ def main() -> None:
     print_report(report)
     if arguments.json is not None:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-
-
-def preset_config(name: str) -> RunConfig:
-    """The configuration that `tfgen-train` would use for `FAMILY/PRESET`."""
-    family, _, preset_name = name.partition("/")
-    preset = registry.family(family).preset(preset_name)
-    options = TrainingOptions(**{**preset.training(), "preset": preset_name})
-    return RunConfig(family, preset.model, options)
 
 
 def training_data(
@@ -173,7 +163,7 @@ def measure(config: RunConfig, arguments: argparse.Namespace) -> dict[str, Any]:
         "steps_per_epoch": epoch_steps,
         "output_error": error,
         **measured,
-        **summary(measured, step_flops(config, model, images[:batch_size]), epoch_steps),
+        **summary(measured, epoch_steps),
     }
 
 
@@ -196,23 +186,13 @@ def start_tfgen(model: Any, config: RunConfig, images: np.ndarray) -> Train:
     return train
 
 
-def step_flops(config: RunConfig, model: Any, images: np.ndarray) -> int:
-    """FLOP of the products and convolutions of a first step; a multiply-add counts as 2."""
-    twin = twins.make(config)
-    twin.load(model)
-    with FlopCounterMode(display=False) as counted:
-        twin.step(twins.channels_first(images))
-    return int(counted.get_total_flops())
-
-
 def take_turns(rows: dict[str, Train], rounds: int, steps: int) -> dict[str, Any]:
-    """A warm-up round of each row, then rounds of all rows, and products before each round."""
-    seconds, others, products = {name: [] for name in rows}, [], []
+    """A warm-up round of each row, then rounds of all rows."""
+    seconds, others = {name: [] for name in rows}, []
     for name, train in rows.items():
         duration, value, _ = measuring.timed(train)
         print(f"warm-up   {name:<22}{duration:8.2f} s   {value:.3f}", flush=True)
     for number in range(1, rounds + 1):
-        products.append(measuring.product_flops())
         for name, train in rows.items():
             duration, value, share = measuring.timed(train)
             seconds[name].append(duration / steps)
@@ -222,25 +202,22 @@ def take_turns(rows: dict[str, Train], rounds: int, steps: int) -> dict[str, Any
                 f"others {share:6.1%}   {value:.3f}",
                 flush=True,
             )
-    return {"step_seconds": seconds, "others_share": others, "product_flops_per_second": products}
+    return {"step_seconds": seconds, "others_share": others}
 
 
-def summary(measured: dict[str, Any], flops: int, epoch_steps: int) -> dict[str, Any]:
+def summary(measured: dict[str, Any], epoch_steps: int) -> dict[str, Any]:
     """The median time of a step of each row [s], and what follows from the medians."""
     medians = {name: statistics.median(times) for name, times in measured["step_seconds"].items()}
     peers = [name for name in medians if name not in PRECISIONS]
     own = [name for name in medians if name in PRECISIONS]
     fastest = {"tfgen": min(own, key=medians.get), "PyTorch": min(peers, key=medians.get)}
     in_float32 = min(medians[name] for name in peers if "bfloat16" not in name)
-    rate = statistics.median(measured["product_flops_per_second"])
     return {
         "median_step_seconds": medians,
         "fastest": fastest,
         "epoch_seconds": {side: epoch_steps * medians[name] for side, name in fastest.items()},
         "ratio": medians[fastest["tfgen"]] / medians[fastest["PyTorch"]],
         "ratio_in_float32": medians["tfgen"] / in_float32,
-        "flops_per_step": flops,
-        "percent_of_product": 100 * flops / medians["tfgen"] / rate,
     }
 
 
@@ -259,8 +236,6 @@ def print_report(report: dict[str, Any]) -> None:
     for name, text in RATIOS.items():
         ratios = [preset[name] for preset in presets]
         print(_row(text, *(f"{ratio:.2f}" for ratio in [*ratios, statistics.fmean(ratios)])))
-    shares = (f"{preset['percent_of_product']:.0f} %" for preset in presets)
-    print(_row("tfgen's float32, share of the product's rate", *shares, "–"))
     measuring.print_void(max(max(preset["others_share"]) for preset in presets))
 
 

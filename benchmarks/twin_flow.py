@@ -1,4 +1,4 @@
-"""Flows in PyTorch, from bytes to latents; the multi-scale ones also from latents to bytes."""
+"""Multi-scale flows in PyTorch, from bytes to latents and back."""
 
 import math
 from typing import Any
@@ -21,52 +21,6 @@ _HALVINGS = 24
 _LEVELS = 256
 
 
-class BytesTwin(twins.Twin):
-    """What the flows share: events of bytes, and a step on −log p(x).
-
-    A subclass has `build(config)`, which creates the networks, and `log_prob(events)`: log p of
-    events `[B, C, H, W]`, nats, `[B]`.
-
-    Raises:
-        UsageError: the configuration is not like that of a preset with a twin.
-    """
-
-    def __init__(self, config: RunConfig, way: str):
-        super().__init__(config, way)
-        self.build(config.model)
-        self.prepare()
-
-    def dequantize(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """u `[B, C, H, W]` in 0…1 for images of floats, and log q(u|x), `[B]`: uniform noise."""
-        return torch.rand_like(images), torch.zeros(len(images))
-
-    def events(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Events of `uint8[B, C, H, W]`, and their log|det| − log q(u|x), `[B]`."""
-        images = images.float()
-        u, log_q = self.dequantize(images)
-        values = (images + u.clamp(max=_LARGEST_NOISE)) / _LEVELS
-        alpha = self.config.alpha
-        logs = [torch.log(alpha / 2 + (1 - alpha) * part) for part in (values, 1 - values)]
-        slopes = math.log1p(-alpha) - logs[0] - logs[1] - math.log(_LEVELS)
-        return logs[0] - logs[1], slopes.sum(dim=(1, 2, 3)) - log_q
-
-    def step(self, images: torch.Tensor) -> torch.Tensor:
-        """One step on −log p; the mean in bits/dim."""
-        events, log_det = self.events(images)
-        loss = -(self.log_prob(events) + log_det).mean()
-        self.minimize(loss)
-        return loss.detach() / (math.prod(images.shape[1:]) * math.log(2))
-
-    def outputs(self, images: np.ndarray) -> list[np.ndarray]:
-        """log p of events."""
-        return [self.log_prob(twins.channels_first(_events(images))).numpy()]
-
-    @staticmethod
-    def outputs_of(model: Any, images: np.ndarray) -> list[np.ndarray]:
-        """log p of events."""
-        return [model.event_log_prob(_events(images)).numpy()]
-
-
 def _events(images: np.ndarray) -> np.ndarray:
     return (images / 127.5 - 1).astype(np.float32)
 
@@ -79,49 +33,6 @@ def bounded(raw: torch.Tensor, bound: float) -> torch.Tensor:
 def log_normal(values: torch.Tensor) -> torch.Tensor:
     """Standard normal log-density, summed over all but the batch, nats, `[B]`."""
     return -0.5 * (values.square() + math.log(2 * math.pi)).flatten(1).sum(dim=1)
-
-
-class DenseFlowTwin(BytesTwin):
-    """Affine couplings of the two colours of a checkerboard."""
-
-    def build(self, config: FlowConfig) -> None:
-        """Creates the conditioners, from pixels of one colour to shift and scale of the other."""
-        if (config.dequantization, config.num_classes, config.image_shape[2]) != ("uniform", 0, 1):
-            raise UsageError("the dense twin of flow is like its preset mlp, for grey images")
-        height, width, _ = config.image_shape
-        colours = (torch.arange(height)[:, None] + torch.arange(width)) % 2
-        # The white pixels, then the black ones.
-        self.register_buffer("order", torch.argsort(colours.flatten(), stable=True))
-        half = height * width // 2
-        widths = [half, *config.hidden]
-        self.couplings = nn.ModuleList(
-            nn.Sequential(*twins.dense(widths), nn.Linear(widths[-1], 2 * half))
-            for _ in range(config.couplings)
-        )
-        self.normalize = self.compiled(self._normalize)
-
-    def _normalize(self, events: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        parts = list(events.flatten(1)[:, self.order].chunk(2, dim=1))
-        log_det = torch.zeros(len(events))
-        for index, conditioner in enumerate(self.couplings):
-            fixed, changed = index % 2, 1 - index % 2
-            with self.precision():
-                output = conditioner(parts[fixed])
-            shift, raw = output.float().unflatten(1, (-1, 2)).unbind(2)
-            log_scale = bounded(raw, self.config.log_scale_bound)
-            parts[changed] = (parts[changed] - shift) * torch.exp(-log_scale)
-            log_det = log_det - log_scale.sum(dim=1)
-        return torch.cat(parts, dim=1), log_det
-
-    def log_prob(self, events: torch.Tensor) -> torch.Tensor:
-        """log p of events `[B, 1, H, W]`, nats, `[B]`."""
-        latents, log_det = self.normalize(events)
-        return log_det + log_normal(latents)
-
-    def load(self, model: Any) -> None:
-        """Takes over the weights of a dense `tfgen.Flow`."""
-        for network, step in zip(self.couplings, model.flow_steps, strict=True):
-            twins.load_network(network, step.conditioner.layers)
 
 
 # --- mixture couplings ----------------------------------------------------------------------------
@@ -232,10 +143,6 @@ def make_conditioner(inputs: int, channels: int, blocks: int, outputs: int) -> n
 class Step(nn.Module):
     """Activation normalization, an invertible 1 × 1 convolution and a mixture coupling."""
 
-    permutation: torch.Tensor
-    spread: torch.Tensor
-    inverse: torch.Tensor
-
     def __init__(self, config: FlowConfig, channels: int, width: int):
         super().__init__()
         self.bound = config.log_scale_bound
@@ -253,7 +160,7 @@ class Step(nn.Module):
 
     def matrix(self) -> torch.Tensor:
         """W = P L U, `[C, C]`, of x = y W."""
-        lower = torch.tril(self.lower, -1) + torch.eye(len(self.lower))
+        lower = torch.tril(self.lower, -1) + torch.eye(len(self.lower), device=self.lower.device)
         upper = torch.triu(self.upper, 1) + torch.diag(torch.exp(self.log_diagonal))
         return self.permutation @ lower @ upper
 
@@ -295,18 +202,19 @@ class Step(nn.Module):
         return state * torch.exp(self.log_scale)[:, None, None] + self.shift[:, None, None]
 
 
-class FlowTwin(BytesTwin):
-    """A flow of several scales with variational dequantization."""
+class FlowTwin(twins.Twin):
+    """A flow of several scales with variational dequantization.
 
-    spread: torch.Tensor
+    Raises:
+        UsageError: the configuration is not like that of a preset with a twin.
+    """
 
-    def build(self, config: FlowConfig) -> None:
-        """Creates the steps of all scales, and the couplings of the noise."""
+    def __init__(self, run: RunConfig, way: str):
+        super().__init__(run, way)
+        config: Any = run.model
         wanted = "variational", 0, True
         if (config.dequantization, config.num_classes, config.components > 0) != wanted:
-            raise UsageError(
-                "the twins of flow are like its presets mlp, multiscale, deep and images"
-            )
+            raise UsageError("the twins of flow are like its presets multiscale, deep and images")
         depth = config.image_shape[2]
         self.scales = nn.ModuleList(
             nn.ModuleList(
@@ -323,6 +231,24 @@ class FlowTwin(BytesTwin):
         self.register_buffer("spread", evenly_spread(config.dequantization_components))
         # One graph for all steps of a scale: to compile a graph of all steps takes many minutes.
         self.take_step = self.compiled(lambda step, state: step(state, self.precision))
+        self.prepare()
+
+    def events(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Events of `uint8[B, C, H, W]`, and their log|det| − log q(u|x), `[B]`."""
+        images = images.float()
+        u, log_q = self.dequantize(images)
+        values = (images + u.clamp(max=_LARGEST_NOISE)) / _LEVELS
+        alpha = self.config.alpha
+        logs = [torch.log(alpha / 2 + (1 - alpha) * part) for part in (values, 1 - values)]
+        slopes = math.log1p(-alpha) - logs[0] - logs[1] - math.log(_LEVELS)
+        return logs[0] - logs[1], slopes.sum(dim=(1, 2, 3)) - log_q
+
+    def step(self, images: torch.Tensor) -> torch.Tensor:
+        """One step on −log p; the mean in bits/dim."""
+        events, log_det = self.events(images)
+        loss = -(self.log_prob(events) + log_det).mean()
+        self.minimize(loss)
+        return loss.detach() / (math.prod(images.shape[1:]) * math.log(2))
 
     def dequantize(
         self, images: torch.Tensor, epsilon: torch.Tensor | None = None
@@ -360,7 +286,7 @@ class FlowTwin(BytesTwin):
 
     def log_prob(self, events: torch.Tensor) -> torch.Tensor:
         """log p of events `[B, C, H, W]`, nats, `[B]`."""
-        state, log_prob = events, torch.zeros(len(events))
+        state, log_prob = events, events.new_zeros(len(events))
         for scale, steps in enumerate(self.scales):
             state = squeeze(state)
             for step in steps:
@@ -421,13 +347,14 @@ class FlowTwin(BytesTwin):
         """log p of events, u, and log q(u|x)."""
         epsilon = twins.channels_first(_epsilon(images))
         u, log_q = self.dequantize(twins.channels_first(images).float(), epsilon)
-        return [*super().outputs(images), u.permute(0, 2, 3, 1).numpy(), log_q.numpy()]
+        log_prob = self.log_prob(twins.channels_first(_events(images)))
+        return [log_prob.numpy(), u.permute(0, 2, 3, 1).numpy(), log_q.numpy()]
 
     @staticmethod
     def outputs_of(model: Any, images: np.ndarray) -> list[np.ndarray]:
         """log p of events, u, and log q(u|x)."""
         drawn = model.dequantization.draw(images, twins.GivenNoise(_epsilon(images)), "float32")
-        return [*BytesTwin.outputs_of(model, images), *(part.numpy() for part in drawn)]
+        return [part.numpy() for part in (model.event_log_prob(_events(images)), *drawn)]
 
 
 def _epsilon(images: np.ndarray) -> np.ndarray:

@@ -49,8 +49,8 @@ class FlowMatchingTwin(twins.Twin):
 
     def step(self, images: torch.Tensor) -> torch.Tensor:
         """One step on |v(x_t, t) − (x₁ − x₀)|²; its mean."""
-        ends = (images.float() + torch.rand(images.shape)) / 128 - 1
-        starts, times = torch.randn_like(ends), self._times(len(images))
+        ends = (images + torch.rand_like(images, dtype=torch.float32)) / 128 - 1
+        starts, times = torch.randn_like(ends), self._times(len(images), images.device)
         t = times[:, None, None, None]
         velocities = self.velocity((1 - t) * starts + t * ends, times)
         loss = functional.mse_loss(velocities, ends - starts)
@@ -68,9 +68,10 @@ class FlowMatchingTwin(twins.Twin):
         )[-1]
         return (((x.permute(0, 2, 3, 1) + 1) * 128 - 0.5) / 255).clamp(0, 1)
 
-    def _times(self, size: int) -> torch.Tensor:
+    def _times(self, size: int, device: torch.device) -> torch.Tensor:
         """Times `[size]`, one in each part of the same probability."""
-        positions, share = (torch.arange(size) + torch.rand(())) / size, self.config.logit_normal
+        share, offset = self.config.logit_normal, torch.rand((), device=device)
+        positions = (torch.arange(size, device=device) + offset) / size
         normal = torch.special.ndtri((positions / max(share, 1e-5)).clamp(1e-5, 1 - 1e-5))
         uniform = (positions - share) / max(1 - share, 1e-5)
         return torch.where(positions < share, torch.sigmoid(normal), uniform)

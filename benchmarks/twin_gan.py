@@ -1,4 +1,4 @@
-"""GANs in PyTorch: dense, convolutional and residual ones."""
+"""GANs in PyTorch: convolutional and residual ones."""
 
 import itertools
 import math
@@ -32,17 +32,14 @@ class GANTwin(twins.Twin):
     def __init__(self, config: RunConfig, way: str):
         super().__init__(config, way)
         model = config.model
-        times = 0
-        if model.architecture != "dense":
-            times = model.halvings or halvings(model.image_shape)
+        times = model.halvings or halvings(model.image_shape)
         check_config(model, times)
         # Channels at full size, at half the side, at a quarter, and so on.
         multiples = (min(2**index, 8) for index in range(times))
         channels = [max(1, model.channels // 2), *(model.channels * m for m in multiples)]
-        smallest = channels[-1] if times else model.image_shape[2]
-        self.smallest = (smallest, *halved(model.image_shape, times))
-        build = {"dense": dense, "convolutional": convolutional, "residual": residual}
-        networks = build[model.architecture](model, channels, self.smallest)
+        self.smallest = (channels[-1], *halved(model.image_shape, times))
+        build = residual if model.architecture == "residual" else convolutional
+        networks = build(model, channels, self.smallest)
         # Latents to events, before the hyperbolic tangent; and events to logits.
         self.generator, self.discriminator = (nn.Sequential(*layers) for layers in networks)
         self.fast_generator = self.compiled(self._generate)
@@ -78,11 +75,12 @@ class GANTwin(twins.Twin):
     def step(self, images: torch.Tensor) -> torch.Tensor:
         """The generator's move, then the discriminator's; the discriminator's mean loss."""
         real = images.float() / 127.5 - 1
-        real_logits = torch.zeros(())
+        real_logits = real.new_zeros(())
         if self.config.loss == "relativistic":
             with torch.no_grad():
                 real_logits = self.fast_discriminator(real)
-        fake = self.fast_generator(torch.randn(len(real), self.config.latent_dim))
+        latents = torch.randn(len(real), self.config.latent_dim, device=real.device)
+        fake = self.fast_generator(latents)
         self.discriminator.requires_grad_(False)
         fake_logits = self.fast_discriminator(fake)
         self._descend(0, functional.softplus(real_logits - fake_logits).mean())
@@ -158,21 +156,21 @@ def check_config(config: GANConfig, times: int) -> None:
     Raises:
         UsageError: it has no twin.
     """
-    is_dense, is_residual = (config.architecture == name for name in ("dense", "residual"))
+    is_residual = config.architecture == "residual"
     is_unlike = (
         config.loss != ("relativistic" if is_residual else "non_saturating"),
-        config.discriminator_batch_norm != (config.architecture == "convolutional"),
+        config.discriminator_batch_norm == is_residual,
         config.r1 + config.r2 > 0 and not is_residual,
-        config.dropout > 0 and not is_dense,
-        config.pack > 1 and config.architecture != "convolutional",
+        config.dropout > 0,
+        config.pack > 1 and is_residual,
         bool(config.diff_augment) or config.critic_steps > 1 or config.num_classes > 0,
         config.spectral_norm or config.label_smoothing > 0,
         any(side % 2**times for side in config.image_shape[:2]),
     )
     if any(is_unlike):
         raise UsageError(
-            "the twins of gan are like its presets mlp, dcgan and packed, for sides that can be "
-            "halved often enough, and images, for sides of 32, 64, …"
+            "the twins of gan are like its presets dcgan and packed, for sides that can be halved "
+            "often enough, and images, for sides of 32, 64, …"
         )
 
 
@@ -181,34 +179,15 @@ def created(layers: Iterable[Any], name: str) -> list[Any]:
 
     Keras sorts the layers of a network by depth, but numbers those of a class in their names.
     """
-
-    def number(layer: Any) -> int:
-        digits = layer.name.rpartition("_")[2]
-        return int(digits) if digits.isdigit() else -1
-
-    return sorted((layer for layer in layers if type(layer).__name__ == name), key=number)
+    of_class = (layer for layer in layers if type(layer).__name__ == name)
+    # By length first, since `conv2d_10` is after `conv2d_9`.
+    return sorted(of_class, key=lambda layer: (len(layer.name), layer.name))
 
 
 # --- networks: the layers of generator and discriminator ------------------------------------------
 
 Networks = tuple[list[nn.Module], list[nn.Module]]
 Shape = tuple[int, int, int]
-
-
-def dense(config: GANConfig, channels: Sequence[int], smallest: Shape) -> Networks:
-    """The report's networks: batch normalization in the generator, dropout in the discriminator."""
-    pixels, widths = math.prod(smallest), [config.latent_dim, *config.generator_hidden]
-    generator: list[nn.Module] = []
-    for index, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
-        norm = [nn.BatchNorm1d(outputs)] if index else []
-        generator += [nn.Linear(inputs, outputs), *norm, nn.LeakyReLU(LEAK)]
-    generator += [nn.Linear(widths[-1], pixels), nn.Unflatten(1, smallest)]
-    discriminator: list[nn.Module] = [nn.Flatten()]
-    widths = [pixels, *config.discriminator_hidden]
-    for index, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
-        dropout = [] if index else [nn.Dropout(config.dropout)]
-        discriminator += [nn.Linear(inputs, outputs), nn.LeakyReLU(LEAK), *dropout]
-    return generator, [*discriminator, nn.Linear(widths[-1], 1)]
 
 
 def convolutional(config: GANConfig, channels: Sequence[int], smallest: Shape) -> Networks:

@@ -204,20 +204,16 @@ class VAETwin(BoundTwin):
             nn.Linear([flat, *config.hidden][-1], 2 * config.latent_dim),
         )
         hidden = [config.latent_dim, *config.hidden[::-1]]
-        larger = itertools.pairwise([*self.widths[::-1], self.output_channels])
+        larger = (
+            [*twins.residual(config.blocks, wide), nn.ConvTranspose2d(wide, narrow, 4, 2, 1)]
+            for wide, narrow in itertools.pairwise([*self.widths[::-1], self.output_channels])
+        )
         self.decoder = nn.Sequential(
             *twins.dense(hidden),
             nn.Linear(hidden[-1], flat),
             nn.Unflatten(1, self.smallest),
-            *itertools.chain(*(self._doubled(*channels) for channels in larger)),
+            *itertools.chain(*larger),
         )
-
-    def _doubled(self, inputs: int, outputs: int) -> list[nn.Module]:
-        """Gated blocks, ReLU and a transposed convolution."""
-        return [
-            *twins.residual(self.config.blocks, inputs),
-            nn.ConvTranspose2d(inputs, outputs, 4, 2, 1),
-        ]
 
     def terms(self, events: torch.Tensor, noise: torch.Tensor | None = None) -> Terms:
         """See `BoundTwin`; there is one level."""
@@ -244,8 +240,6 @@ class VAETwin(BoundTwin):
 
 class HierarchyTwin(BoundTwin):
     """A bottom-up network, and a top-down network of several levels of latents."""
-
-    decoder: "TopDown"
 
     def build(self, config: VAEConfig) -> None:
         """Creates the bottom-up network, the blocks whose outputs the levels get, and these."""

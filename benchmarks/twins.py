@@ -24,15 +24,14 @@ CLASSES = {
     ("vae", "dense"): ("twin_vae", "VAETwin"),
     ("vae", "convolutional"): ("twin_vae", "VAETwin"),
     ("vae", "hierarchical"): ("twin_vae", "HierarchyTwin"),
-    ("gan", "dense"): ("twin_gan", "GANTwin"),
     ("gan", "convolutional"): ("twin_gan", "GANTwin"),
     ("gan", "residual"): ("twin_gan", "GANTwin"),
-    ("flow", "dense"): ("twin_flow", "DenseFlowTwin"),
     ("flow", "multiscale"): ("twin_flow", "FlowTwin"),
     ("flow-matching", "unet"): ("twin_flow_matching", "FlowMatchingTwin"),
 }
 # float32 with the channels first or last, compiled by torch.compile, and autocast to bfloat16 with
-# the channels last.
+# the channels last. `gpu.py` also compiles with autocast, by `compile mixed_bfloat16` and
+# `compile mixed_float16`; other precisions after `compile` say nothing to a twin.
 WAYS = ("eager", "channels_last", "compile", "bfloat16")
 # Largest difference of outputs relative to their largest absolute value, or to 1.
 TOLERANCE = 1e-5
@@ -54,6 +53,7 @@ class Twin(nn.Module):
         way: one of `WAYS`.
 
     Attributes:
+        device_type: of the default device at the time of construction, which has the parameters.
         optimizers: one, or those of generator and discriminator.
         average: the EMA of the weights, if there is one.
     """
@@ -64,6 +64,7 @@ class Twin(nn.Module):
     def __init__(self, config: RunConfig, way: str):
         super().__init__()
         self.config, self.options, self.way = config.model, config.options, way
+        self.device_type = torch.get_default_device().type
 
     def adapt(self, images: torch.Tensor) -> None:
         """Sets what a model of the family takes from its first images, before the first step."""
@@ -91,11 +92,12 @@ class Twin(nn.Module):
 
     def compiled(self, function: Any) -> Any:
         """A module or a function as the way has it."""
-        return torch.compile(function, dynamic=False) if self.way == "compile" else function
+        return torch.compile(function, dynamic=False) if "compile" in self.way else function
 
     def precision(self) -> contextlib.AbstractContextManager[Any]:
         """The context in which networks are computed."""
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.way == "bfloat16")
+        dtype = torch.bfloat16 if "bfloat16" in self.way else torch.float16
+        return torch.autocast(self.device_type, dtype, enabled="float16" in self.way)
 
     def laid_out(self, images: torch.Tensor) -> torch.Tensor:
         """Images or maps with the channels first or last in memory, as the way has it."""
@@ -185,7 +187,12 @@ def why_unavailable(way: str) -> str:
 
 
 def start(
-    config: RunConfig, images: np.ndarray, way: str, model: Any, epoch_steps: int
+    config: RunConfig,
+    images: np.ndarray,
+    way: str,
+    model: Any,
+    epoch_steps: int,
+    device: str = "cpu",
 ) -> Callable[[], float]:
     """A round of a twin: trains it on all images, and returns the mean of the compared value.
 
@@ -195,20 +202,23 @@ def start(
         way: one of `WAYS`.
         model: tfgen's model, whose weights the twin starts with.
         epoch_steps: steps per epoch of the schedule of the learning rate.
+        device: what has the images and the twin.
     """
-    twin = make(config, way)
+    with torch.device(device):
+        twin = make(config, way)
     twin.load(model)
     for parameter in twin.parameters():
         # Not `twin.to(…)`, which fails at a buffer of rank 5.
         if parameter.ndim == 4:
             parameter.data = twin.laid_out(parameter.data)
-    data = twin.laid_out(channels_first(images).contiguous())
+    data = twin.laid_out(channels_first(images).contiguous().to(device))
     twin.adapt(data)
     size, factor = config.options.batch_size, rate_factor(config.options, epoch_steps)
     schedules = [torch.optim.lr_scheduler.LambdaLR(own, factor) for own in twin.optimizers]
 
     def train() -> float:
-        order, total = torch.randperm(len(data)), torch.zeros(())
+        order = torch.randperm(len(data), device=device)
+        total = torch.zeros((), device=device)
         steps = len(data) // size
         for index in range(steps):
             total += twin.step(data[order[index * size : (index + 1) * size]])

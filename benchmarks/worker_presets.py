@@ -7,7 +7,6 @@ The images are noise, of the size of MNIST's. Each line has the seconds until bo
 ended; the exit status is 1 if a worker failed.
 """
 
-import subprocess
 import sys
 import tempfile
 import time
@@ -15,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from kill_workers import environments, free_ports
+from kill_workers import start_workers
 
 from tfgen import registry
 from tfgen.data import Split
@@ -36,24 +35,20 @@ def write_noise(folder: Path, channels: int) -> str:
     return name
 
 
-def train(folder: Path, family: str, preset: str, dataset: str) -> list[str]:
-    """Trains in two workers; returns the exit status and the output of each that failed."""
+def train(folder: Path, family: str, preset: str, dataset: str) -> str:
+    """Trains in two workers; returns their exit statuses and output if one failed, else ""."""
     words = [family, "--preset", preset, "--dataset", dataset, "--data-dir", str(folder.parent)]
     words += ["--strategy", "multiworker", "--epochs", "1", "--run-dir", "run"]
     folder.mkdir()
-    workers, logs = [], [folder / f"output{index}.txt" for index in range(2)]
-    for environment, log in zip(environments(free_ports(2)), logs, strict=True):
-        with log.open("w") as output:
-            command = [sys.executable, "-m", "tfgen", "train", *words]
-            streams = {"stdout": output, "stderr": output}
-            workers.append(subprocess.Popen(command, cwd=folder, env=environment, **streams))
+    log = folder / "output.txt"
+    with log.open("a") as output:
+        workers = start_workers(folder, words, stdout=output, stderr=output)
     try:
         statuses = [worker.wait(PATIENCE) for worker in workers]
     finally:
         for worker in workers:
             worker.kill()
-    pairs = zip(statuses, logs, strict=True)
-    return [f"status {status}: {log.read_text()[-500:]}" for status, log in pairs if status]
+    return f"statuses {statuses}: {log.read_text()[-1000:]}" if any(statuses) else ""
 
 
 def main(names: Sequence[str]) -> int:
@@ -69,10 +64,9 @@ def main(names: Sequence[str]) -> int:
                     continue
                 began = time.monotonic()
                 dataset = datasets[3 if "stacked" in preset else 1]
-                errors = train(folder / name.replace("/", "-"), family.name, preset, dataset)
-                result = "; ".join(errors) or f"{time.monotonic() - began:.0f} s"
-                print(f"{name:<24}{result}", flush=True)
-                failed = failed or bool(errors)
+                error = train(folder / name.replace("/", "-"), family.name, preset, dataset)
+                print(f"{name:<24}{error or f'{time.monotonic() - began:.0f} s'}", flush=True)
+                failed |= bool(error)
     return int(failed)
 
 
