@@ -59,7 +59,6 @@ ROWS = [
     ("compare", "{runs}/\x1b[2J", 2, r"\x1b[2J"),
     ("compare", "vae vae", 2, "2 evaluations are named vae, but"),
     ("compare", "{files}/old.json", 1, "its format is 0, not 1"),
-    ("compare", "vae --to x", 2, "unknown flag --to: use --out"),
     ("compare", "vae --out {files}/a.npz/x", 2, "a.npz is a file; choose another folder"),
     ("compare", "{files}/new.json --out {files}/new.json", 2, "would replace what was evaluated"),
     ("compare", "vae --out {models}/vae-tiny/2/x.md", 2, "may not hold further files"),
