@@ -10,6 +10,7 @@ products and convolutions round their inputs to TF32. With the first batch size,
 - the largest relative difference of the values that the first step logs from those of the CPU in
   float32, with the same weights, noise and images;
 - the samples per second of the exported functions, copied to the host;
+- the time of a step beside another process that draws samples, relative to that of a step alone;
 - the bytes that differ after a flow has encoded and decoded the images of a batch;
 - for the first precision, the time of a step in `fit` relative to that of the step alone.
 
@@ -24,6 +25,8 @@ import gc
 import itertools
 import json
 import multiprocessing
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -40,10 +43,12 @@ PRESETS = ("vae/mlp", "gan/packed", "flow/multiscale", "flow-matching/unet")
 PRECISIONS = ("tf32", "float32", "mixed_bfloat16", "mixed_float16")
 # Steps that are timed together.
 ROUND = 16
-DRIVER = Path("/sys/module/nvidia/version")
+# What another process does meanwhile.
+SAMPLER = "import tfgen; s = tfgen.Sampler('gan')\nwhile 1: print(len(s.sample(999)), flush=True)"
 COLUMNS = (
-    *("preset", "batch", "precision", "side", "first_call_s", "step_ms", "images_per_s"),
-    *("peak_gb", "difference_from_cpu", "samples_per_s", "different_bytes", "fit_to_step", "error"),
+    *("preset", "batch", "precision", "side", "first_call_s", "step_ms", "images_per_s", "peak_gb"),
+    *("cpu_difference", "samples_per_s", "different_bytes", "fit_to_step", "beside_sampler"),
+    "error",
 )
 
 # Names and values of what was measured.
@@ -59,7 +64,7 @@ def main() -> None:
     add("--batches", nargs="+", type=int, default=(128, 512, 2048), help="images per step")
     add("--seconds", type=float, default=1.0, help="least time of a measurement (default: 1)")
     add("--minutes", type=float, default=10.0, help="start no cell after this time (default: 10)")
-    add("--out", type=Path, help="JSON file for all numbers")
+    add("--out", type=Path, default=Path("gpu.json"), help="JSON file (default: gpu.json)")
     options = parser.parse_args()
     begin, cells = time.time(), []
     ends = [apart(train_deterministically, options) for _ in range(2)]
@@ -67,15 +72,11 @@ def main() -> None:
     for side, share in (("tfgen", 0.5), ("PyTorch", 1.0)):
         options.end = begin + share * 60 * options.minutes
         cells += apart(measure_cells, side, options)
-    driver = DRIVER.read_text().strip() if DRIVER.is_file() else None
     equal = {name: a == b for name, a, b in zip(options.presets, *ends, strict=False)}
-    report = {**measuring.environment(), "driver": driver, "is_deterministic": equal}
-    report["cells"] = cells
-    if options.out is not None:
-        options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    measuring.print_environment(report)
-    devices = next((cell["devices"] for cell in cells if "devices" in cell), "no GPU")
-    print(f"{devices}, driver {driver}; deterministic runs are bit-equal: {equal}")
+    report = {**measuring.environment(), "is_deterministic": equal, "cells": cells}
+    options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    gpus = next((cell["machine"].get("gpus") for cell in cells if "machine" in cell), None)
+    print(f"{gpus or 'no GPU'}; deterministic runs are bit-equal: {equal}")
 
 
 def apart(function: Callable[..., list[Any]], *arguments: Any) -> list[Any]:
@@ -138,18 +139,21 @@ def seconds_of(call: Callable[[], Any], options: argparse.Namespace) -> float:
 
 def measure_tfgen(preset: str, size: int, precision: str, options: argparse.Namespace) -> Measured:
     """Measures tfgen in this process."""
-    tf, export = import_quietly("tfgen.models.export")
+    tf, export, gpu = import_quietly("tfgen.models.export", "tfgen.nn.gpu")
     settings, gpus = tf.config.experimental, tf.config.list_physical_devices("GPU")
     settings.enable_tensor_float_32_execution(precision != "float32")
     policy = precision if "mixed" in precision else "float32"
     model, step, logs, first = start(preset, size, policy)
-    yield from (("first_call_s", first), ("logs", logs))
+    yield from (("first_call_s", first), ("logs", logs), ("machine", gpu.hardware_record()))
     if gpus:
-        yield "devices", [settings.get_device_details(gpu).get("device_name") for gpu in gpus]
         settings.reset_memory_stats("GPU:0")
     # The value of the last step is there once all are done.
     name = model.logged[0]
-    seconds = seconds_of(lambda: float([step()[name] for _ in range(ROUND)][-1]), options) / ROUND
+
+    def steps() -> float:
+        return float([step()[name] for _ in range(ROUND)][-1])
+
+    seconds = seconds_of(steps, options) / ROUND
     yield from (("step_ms", 1000 * seconds), ("images_per_s", size / seconds))
     if gpus:
         yield "peak_gb", settings.get_memory_info("GPU:0")["peak"] / 1e9
@@ -157,7 +161,7 @@ def measure_tfgen(preset: str, size: int, precision: str, options: argparse.Name
         return
     if gpus:
         pairs = [(logs[name], value) for name, value in logs_of_cpu(preset, size).items()]
-        yield "difference_from_cpu", max(abs(a - b) / max(1, abs(b)) for a, b in pairs)
+        yield "cpu_difference", max(abs(a - b) / max(1, abs(b)) for a, b in pairs)
     functions = export.trace(export.in_float32(model), ["sample", "encode", "decode"])
     sample, seeds = functions["sample"][0], tf.range(size)
     sampling_seconds = seconds_of(lambda: sample(seed=seeds)["images"].numpy(), options)
@@ -167,6 +171,10 @@ def measure_tfgen(preset: str, size: int, precision: str, options: argparse.Name
         latents = functions["encode"][0](images=tf.constant(images), seed=seeds)
         decoded = functions["decode"][0](**latents)["images"].numpy()
         yield "different_bytes", int((np.rint(255 * decoded) != images).sum())
+    with subprocess.Popen([sys.executable, "-c", SAMPLER], stdout=subprocess.PIPE) as sampler:
+        sampler.stdout.readline()
+        yield "beside_sampler", seconds_of(steps, options) / ROUND / seconds
+        sampler.kill()
     if precision == options.precisions[0]:
         fit = functools.partial(model.fit, round_of_batches(size), shuffle=False, verbose=0)
         yield "fit_to_step", seconds_of(fit, options) / ROUND / seconds

@@ -54,11 +54,10 @@ def environment() -> dict[str, Any]:
     """Date, machine and versions, for `json.dump`."""
     import torch  # not needed where TensorFlow has the GPU
 
-    versions = {**machine.package_versions(), "torch": torch.__version__, "tfgen": __version__}
     return {
         "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M:%S} UTC",
         "machine": {**machine.hardware_record(), "torch_threads": torch.get_num_threads()},
-        "versions": versions,
+        "versions": machine.package_versions() | {"torch": torch.__version__, "tfgen": __version__},
     }
 
 

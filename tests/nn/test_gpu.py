@@ -66,6 +66,7 @@ def test_xla_is_for_runs_that_gain_by_it(
 ) -> None:
     request = config(tmp_path, tmp_path, **options)
     assert plan.compiled_model(request, None, steps=100).jit_compile is wanted
+    assert plan.eval_batch_size(request, 630, wanted) == (315 if wanted else 500)
 
 
 @pytest.mark.parametrize("other", [{"deterministic": True}, {"strategy": "mirrored"}])

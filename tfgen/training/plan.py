@@ -121,13 +121,16 @@ def notes(before: RunConfig, after: RunConfig, dataset: Dataset) -> list[str]:
     return lines
 
 
-def eval_batch_size(config: RunConfig) -> int:
-    """Batch size of the validation.
+def eval_batch_size(config: RunConfig, images: int, uses_xla: bool) -> int:
+    """Batch size of a validation by so many images.
 
-    Larger images than MNIST's make smaller batches, but not smaller than those of the training.
+    Larger images than MNIST's make smaller batches, but not smaller than those of the training. XLA
+    compiles each size of a batch anew: where it is used, all batches have the same if they can.
     """
     fitting = images_at_once(_EVAL_BATCH_SIZE, config.model.image_shape)
-    return max(fitting, min(config.options.batch_size, _EVAL_BATCH_SIZE))
+    size = min(images, max(fitting, min(config.options.batch_size, _EVAL_BATCH_SIZE)))
+    equal = (n for n in range(size, size // 2, -1) if images % n == 0)
+    return next(equal, size) if uses_xla else size
 
 
 def prepare_devices(options: TrainingOptions, family: str) -> Any:

@@ -166,6 +166,10 @@ class Run:
         return self.position.epoch >= self.options.epochs
 
     @property
+    def _eval_batch_size(self) -> int:
+        return plan.eval_batch_size(self.config, len(self.held_out), self.model.jit_compile)
+
+    @property
     def done(self) -> float:
         """The part of the run that is done, 0…1; known within `started`."""
         if self.deadline is not None:
@@ -307,7 +311,7 @@ class Run:
         """
         train, validation_data = self._labelled(self.trained_on), None
         if self.options.is_validated:
-            size = plan.eval_batch_size(self.config)
+            size = self._eval_batch_size
             validation_data = eval_batches(self.held_out.images, self.held_out.labels, size)
         images = on_host(train.images)
         labels = None if train.labels is None else on_host(train.labels)
@@ -351,7 +355,7 @@ class Run:
         if not self.options.is_validated:
             return
         self._reports.say("timing a validation")
-        size = min(plan.eval_batch_size(self.config), len(self.held_out))
+        size = self._eval_batch_size
         images, labels = self.held_out.images[:size], self.held_out.labels
         batch = eval_batches(images, None if labels is None else labels[:size], size)
         for _ in range(2):  # the first time it is compiled
