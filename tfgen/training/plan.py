@@ -27,7 +27,7 @@ STEPS_PER_EXECUTION = 16
 _EPOCH_IMAGES = 1000
 # Images of a batch of the validation, for images like MNIST's.
 _EVAL_BATCH_SIZE = 500
-# XLA compiles a step for up to two minutes. Shorter runs than these would not gain as much.
+# XLA compiles a step for minutes. Shorter runs than these would not gain as much.
 _XLA_STEPS, _XLA_MINUTES = 5000, 20.0
 # Data sets whose size differs by at most this part from that of a preset keep its epochs.
 _SIMILAR = 0.1
