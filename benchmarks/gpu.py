@@ -66,14 +66,14 @@ def main() -> None:
     add("--minutes", type=float, default=10.0, help="start no cell after this time (default: 10)")
     add("--out", type=Path, default=Path("gpu.json"), help="JSON file (default: gpu.json)")
     options = parser.parse_args()
-    begin, cells = time.time(), []
+    begin, cells, environment = time.time(), [], dict(apart(measuring.environment))
     ends = [apart(train_deterministically, options) for _ in range(2)]
     print(f"| {' | '.join(COLUMNS).replace('_', ' ')} |\n{'|---' * len(COLUMNS)}|", flush=True)
     for side, share in (("tfgen", 0.5), ("PyTorch", 1.0)):
         options.end = begin + share * 60 * options.minutes
         cells += apart(measure_cells, side, options)
     equal = {name: a == b for name, a, b in zip(options.presets, *ends, strict=False)}
-    report = {**measuring.environment(), "is_deterministic": equal, "cells": cells}
+    report = {**environment, "is_deterministic": equal, "cells": cells}
     options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     gpus = next((cell["machine"].get("gpus") for cell in cells if "machine" in cell), None)
     print(f"{gpus or 'no GPU'}; deterministic runs are bit-equal: {equal}")
@@ -172,8 +172,8 @@ def measure_tfgen(preset: str, size: int, precision: str, options: argparse.Name
         decoded = functions["decode"][0](**latents)["images"].numpy()
         yield "different_bytes", int((np.rint(255 * decoded) != images).sum())
     with subprocess.Popen([sys.executable, "-c", SAMPLER], stdout=subprocess.PIPE) as sampler:
-        sampler.stdout.readline()
-        yield "beside_sampler", seconds_of(steps, options) / ROUND / seconds
+        is_ready = sampler.stdout.readline() != b""
+        yield "beside_sampler", is_ready and seconds_of(steps, options) / ROUND / seconds
         sampler.kill()
     if precision == options.precisions[0]:
         fit = functools.partial(model.fit, round_of_batches(size), shuffle=False, verbose=0)

@@ -39,7 +39,7 @@ class ServeOptions(Config):
     data_dir: Path | None = option(None, "folder of prepared data sets, for images on the page")
     workers: int | None = option(
         None,
-        "requests computed at once (default: one a core, or two a GPU)",
+        "requests computed at once (default: one per core or two per GPU)",
         minimum=1,
         maximum=256,
     )

@@ -11,12 +11,12 @@ import pytest
 import tensorflow as tf
 from rich.console import Console
 
-from tests.commands import PACKAGE, python
+from tests.commands import PACKAGE, python, refused
 from tests.training.test_run import before_steps, config
 from tfgen import VAE, FlowMatching
 from tfgen.bijectors import InvertibleConvolution
 from tfgen.data import train_batches
-from tfgen.errors import UsageError, WorkError
+from tfgen.errors import WorkError
 from tfgen.models.flow_matching import model as flow_matching
 from tfgen.nn import cores, gpu
 from tfgen.training import cost, plan
@@ -59,6 +59,7 @@ def test_xla_and_speedups_follow_the_devices_that_are_not_hidden(
         ({"epochs": 400, "minutes": 2.0}, False),
         ({"epochs": 1, "minutes": 60.0}, True),
         ({"epochs": 1, "xla": "on"}, True),
+        ({"epochs": 400, "xla": "off"}, False),
     ],
 )
 def test_xla_is_for_runs_that_gain_by_it(
@@ -69,10 +70,9 @@ def test_xla_is_for_runs_that_gain_by_it(
     assert plan.eval_batch_size(request, 630, wanted) == (315 if wanted else 500)
 
 
-@pytest.mark.parametrize("other", [{"deterministic": True}, {"strategy": "mirrored"}])
-def test_xla_is_refused_where_it_is_not_used(other: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--xla on"):
-        plan.prepare_devices(config(tmp_path, tmp_path, xla="on", **other).options, "vae")
+@pytest.mark.parametrize("other", ["--deterministic", "--strategy mirrored", "--ray 2"])
+def test_xla_is_refused_where_it_is_not_used(other: str) -> None:
+    refused("train", f"vae --xla on {other}".split(), "--xla on")
 
 
 def test_float32_is_computed_in_float32_and_memory_as_it_is_needed() -> None:

@@ -372,10 +372,10 @@ class ImageModel(overrides.Model):
         """Configures training, as `keras.Model.compile` does.
 
         By default XLA is used on a GPU only: on a CPU it makes a step slower, with convolutional
-        networks much slower. It is off under `tf.distribute`, with `run_eagerly=True` and, by
-        default, with deterministic operations.
-        Optimizers are built here, because restoring into an unbuilt optimizer loses its slots. A
-        line on standard error says if the machine lacks instructions for a 16-bit policy.
+        networks much slower. It is off under `tf.distribute`, with `run_eagerly=True` and, unless
+        it is asked for, with deterministic operations. Optimizers are built here, because restoring
+        into an unbuilt optimizer loses its slots. A line on standard error says if the machine
+        lacks instructions for a 16-bit policy.
 
         Args:
             optimizer: the optimizer, or its name.
@@ -394,8 +394,8 @@ class ImageModel(overrides.Model):
         if self._has_metrics and compared is None:
             text = f"a {name} has no targets that metrics= could compare"
             raise UsageError(f"{text}; compile it without them")
-        is_slower = jit_compile == "auto" and not gpu.visible()
-        if is_slower or tf.distribute.has_strategy() or kwargs.get("run_eagerly"):
+        is_on_cpu = jit_compile == "auto" and not gpu.visible()
+        if is_on_cpu or tf.distribute.has_strategy() or kwargs.get("run_eagerly"):
             jit_compile = False
         if self.compute_dtype in ("bfloat16", "float16"):
             cpu.warn_if_slow(self.compute_dtype)

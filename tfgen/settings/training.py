@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tfgen.errors import UsageError
 from tfgen.settings.fields import Config, option
 from tfgen.settings.model import ModelConfig
 
@@ -64,6 +65,8 @@ class TrainingOptions(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.xla == "on" and (self.deterministic or self.strategy != "none"):
+            raise UsageError("--xla on cannot be combined with --deterministic or several devices")
         # In one order, since runs that differ in nothing else are alike.
         object.__setattr__(self, "augment", tuple(sorted(set(self.augment))))
 

@@ -135,8 +135,6 @@ def eval_batch_size(config: RunConfig, images: int, uses_xla: bool) -> int:
 
 def prepare_devices(options: TrainingOptions, family: str) -> Any:
     """Settings that TensorFlow takes only before it uses a device; returns the strategy or None."""
-    if options.xla == "on" and (options.deterministic or options.strategy != "none"):
-        raise UsageError("--xla on is neither for --deterministic nor for several devices")
     if options.deterministic:
         tf.config.experimental.enable_op_determinism()
     if registry.family(family).shares_cores:

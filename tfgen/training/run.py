@@ -402,8 +402,11 @@ class Run:
         if self.deadline is not None:
             self._follow_clock()
         position.seconds = time.perf_counter() - self._began_at
-        is_due = time.monotonic() - self._saved_at > 60 * self.options.checkpoint_every
-        is_due = is_due or self._interrupt.signum is not None
+        # Several workers save at the end of an epoch alone, where they have no metrics to add.
+        is_due = self.task.count == 1 and (
+            time.monotonic() - self._saved_at > 60 * self.options.checkpoint_every
+            or self._interrupt.signum is not None
+        )
         # Reading the values waits for the step, which a GPU would compute beside the next ones.
         if is_due or time.monotonic() - self._read_at > _READ_EVERY:
             values, self._read_at = self._finite(logs or {}), time.monotonic()
@@ -411,9 +414,8 @@ class Run:
                 self._reports.move_bar(values)
         if self.model.stop_training:
             return  # the epoch ends, and its end is saved
-        # The end of an epoch is saved after the validation. Several workers save there alone, where
-        # they have no metrics to add.
-        if is_due and position.batch < position.steps_per_epoch and self.task.count == 1:
+        # The end of an epoch is saved after the validation.
+        if is_due and position.batch < position.steps_per_epoch:
             self._save()
             self._stop(self._interrupt.signum)
 
