@@ -35,7 +35,7 @@ def start(folder: Path, *flags: object, code: str = "") -> subprocess.Popen[str]
     """Starts a server in a folder; or runs code that starts it."""
     environment = {**os.environ, "PYTHONPATH": str(commands.ROOT)}
     environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # as a user starts it
-    program = ["-c", code] if code else ["-m", f"{commands.PACKAGE}.serve"]
+    program = ["-c", code] if code else ["-m", "tfgen", "serve"]
     return subprocess.Popen(
         [sys.executable, *program, *map(str, flags)],
         cwd=folder,
