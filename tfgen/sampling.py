@@ -138,7 +138,7 @@ def request_seeds(n: int, seed: int, seeds: Any = None) -> np.ndarray:
     Args:
         n: number of images.
         seed: seed of the whole request.
-        seeds: one seed for each image; replaces `n` and `seed`.
+        seeds: one seed for each image, signed or unsigned; replaces `n` and `seed`.
 
     Raises:
         UsageError: n or seed is negative, or `seeds` are not a list of 32-bit integers.
@@ -152,7 +152,7 @@ def request_seeds(n: int, seed: int, seeds: Any = None) -> np.ndarray:
     if array.ndim != 1 or array.dtype.kind not in "iu":
         shape = f"{array.dtype}{list(array.shape)}"
         raise UsageError(f"seeds are {shape}; pass one integer for each image")
-    if array.size and not -(2**31) <= array.min() <= array.max() < 2**31:
+    if array.size and not -(2**31) <= array.min() <= array.max() < 2**32:
         span = f"from {array.min()} to {array.max()}"
         raise UsageError(f"seeds range {span}; they must fit into 32 bits")
     return array.astype(np.int32)

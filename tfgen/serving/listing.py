@@ -78,7 +78,7 @@ class Listing:
         """A model; `test_statistics` is None until they are computed, and may be empty."""
         name, versions, manifest, _ = listed
         family, data = manifest["family"], manifest["run"].get("data") or {}
-        has_images = self._has_images(dataset_name(manifest))
+        has_images = self.has_images(dataset_name(manifest))
         tensors = {
             key: spec["shape"][1:]
             for signature in manifest["signatures"].values()
@@ -111,7 +111,7 @@ class Listing:
         """
         manifests = (m.manifest for m in self.models.listed() if m.name == name)
         dataset = dataset_name(next(manifests, {"run": {}}))
-        if not self._has_images(dataset):
+        if not self.has_images(dataset):
             return None
         images = self.test_images(dataset)[0][: GRID_SIDE**2]
         columns = min(GRID_SIDE, len(images))
@@ -121,7 +121,7 @@ class Listing:
 
     # --- test images ----------------------------------------------------------------------
 
-    def _has_images(self, dataset: str) -> bool:
+    def has_images(self, dataset: str) -> bool:
         """Whether a data set can be read without a download."""
         return dataset in _EMBEDDED or self._is_prepared(dataset)
 

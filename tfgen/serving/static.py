@@ -1,6 +1,9 @@
 """The page as a folder of static files: the models are computed in the browser."""
 
+import hashlib
+import html
 import shutil
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from tfgen import random
+from tfgen import figures, random
 from tfgen.errors import UsageError, WorkError
 from tfgen.publishing.versions import Version
+from tfgen.serving import preview
 from tfgen.serving.app import PAGE
 from tfgen.serving.listing import Listing, dataset_name, statistics
 from tfgen.serving.models import Listed, Models
@@ -25,16 +29,19 @@ if TYPE_CHECKING:
 RUNTIME = Path(__file__).parent / "runtime"
 LISTING = "page/models.json"
 README = "Put this folder on any web host, or run in it: python -m http.server\n"
+# Inputs that tell whether a model may be rounded.
+SOME = 25
 # Signatures that the page computes itself, or only looks at.
 _OF_PAGE = ("sample", "latents", "classes")
 
 
-def write_page(versions: Sequence[Version], target: Path) -> None:
+def write_page(versions: Sequence[Version], target: Path, url: str = "") -> None:
     """Writes a folder with the page and with everything that it needs.
 
     Args:
         versions: the models, each of another name.
         target: the folder, which replaces an earlier page.
+        url: where the page will be, which previews of links need.
 
     Raises:
         UsageError: the target holds something else, two versions have the same name, or a model
@@ -57,7 +64,11 @@ def write_page(versions: Sequence[Version], target: Path) -> None:
     listing = Listing(models, Pool(1, 0, 0), None)
     with fresh_folder(target.absolute().parent, target.name) as folder:
         copy_page(folder)
-        listed = [convert(entry, samplers[entry.name], folder) for entry in models.listed()]
+        listed = []
+        for entry in models.listed():
+            name = dataset_name(entry.manifest)
+            images = listing.test_images(name)[0] if listing.has_images(name) else None
+            listed.append(convert(entry, samplers[entry.name], images, folder))
 
         def measure(entry: Listed) -> dict[str, Any]:
             sampler = samplers[entry.name]
@@ -65,11 +76,25 @@ def write_page(versions: Sequence[Version], target: Path) -> None:
             with status(f"measuring test images with {sampler.title}"):
                 return statistics(sampler, *listing.test_images(dataset_name(entry.manifest)))
 
-        (folder / LISTING).write_bytes(orjson.dumps({"models": listing.described(listed, measure)}))
-        (folder / "page" / "real").mkdir()
-        for name in samplers:
+        described = listing.described(listed, measure)
+        for name in ("real", "preview"):
+            (folder / "page" / name).mkdir()
+        picture = None
+        for entry in described:
+            name, sampler = entry["name"], samplers[entry["name"]]
             if image := listing.real_images(name):
                 (folder / "page" / "real" / f"{name}.png").write_bytes(image)
+            if not sampler.has_signature("latents"):
+                continue
+            with status(f"drawing the first pictures of {sampler.title}"):
+                directions = (entry["test_statistics"] or {}).get("latent_directions")
+                drawn = preview.draw(sampler, directions)
+            picture = picture or figures.png_bytes(figures.image_grid(drawn["grid"].images))
+            entry["preview"] = {part: pictures.keys() for part, pictures in drawn.items()}
+            for part, pictures in drawn.items():
+                (folder / "page" / "preview" / f"{name}-{part}.webp").write_bytes(pictures.webp())
+        (folder / LISTING).write_bytes(orjson.dumps({"models": described}))
+        write_head(folder, picture, url)
         move_into_place(folder, target, overwrite=True)
 
 
@@ -90,22 +115,65 @@ def check_latents(sampler: "Sampler") -> None:
 def copy_page(folder: Path) -> None:
     """Copies the page, which then computes with the runtime in place of a server."""
     shutil.copytree(PAGE, folder / "page")
-    (folder / "page" / "index.html").rename(folder / "index.html")
+    for name in ("index.html", "worker.js"):
+        (folder / "page" / name).rename(folder / name)
     source = folder / "page" / "source.js"
     source.write_text(source.read_text().replace("rest.js", "browser.js"))
     (folder / "runtime").mkdir()
     for path in RUNTIME.iterdir():
-        shutil.copy(path, folder / "runtime" / path.name.replace(".mjs", ".js"))
+        if path.suffix == ".wasm":
+            write_packed(folder / "runtime" / path.name, path.read_bytes())
+        else:
+            shutil.copy(path, folder / "runtime" / path.name.replace(".mjs", ".js"))
     values, slopes = random.quantile_table()
     edges = np.append(values, values[-1] - slopes[-1])
-    (folder / "runtime" / "quantiles.bin").write_bytes(edges.astype("<i4").tobytes())
+    write_packed(folder / "runtime" / "quantiles", edges.astype("<i4").tobytes())
     (folder / "README.txt").write_text(README)
 
 
-def convert(listed: Listed, sampler: "Sampler", folder: Path) -> Listed:
+def write_packed(path: Path, content: bytes) -> None:
+    """Writes a file that the page unpacks: few hosts send compressed what browsers do not know."""
+    path.with_suffix(".bin").write_bytes(zlib.compress(content, 9))
+
+
+def write_head(folder: Path, picture: bytes | None, url: str) -> None:
+    """Tells previews of links, browsers and the page's worker which files there are.
+
+    Args:
+        folder: the page, with all other files.
+        picture: a PNG; None if no model draws.
+        url: where the page will be; empty if that is unknown.
+    """
+    image, index, worker = "page/preview/picture.png", folder / "index.html", folder / "worker.js"
+    scripts = sorted(path.name for path in folder.glob("page/*.js"))
+    tags = [f'<link rel="modulepreload" href="page/{name}">' for name in scripts]
+    if picture:
+        (folder / image).write_bytes(picture)
+        address = html.escape(f"{url.rstrip('/')}/{image}" if url else image)
+        tags.append(f'<meta property="og:image" content="{address}">')
+        tags.append(f'<link rel="apple-touch-icon" href="{image}">')
+    index.write_text(index.read_text().replace("</head>", "\n".join([*tags, "</head>"])))
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != worker)
+    names = [path.relative_to(folder).as_posix() for path in files]
+    constants = {
+        "VERSION": hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest(),
+        "PAGE": ["./", *(name for name in names if name.startswith("page/"))],
+        "MODELS": [name for name in names if name.startswith(("runtime/", "models/"))],
+    }
+    lines = [f"const {key} = {orjson.dumps(value).decode()};" for key, value in constants.items()]
+    worker.write_text("\n".join([*lines, worker.read_text()]))
+
+
+def convert(listed: Listed, sampler: "Sampler", images: np.ndarray | None, folder: Path) -> Listed:
     """Writes the signatures of a model that can be converted; returns the model with these.
 
     Those with seeds cannot: the formats have no integer operations for random numbers.
+
+    Args:
+        listed: the model.
+        sampler: its version.
+        images: test images, `uint8[N, H, W, C]`; without, encoders keep their exact weights.
+        folder: the page.
 
     Raises:
         WorkError: the decoder cannot be converted.
@@ -115,6 +183,13 @@ def convert(listed: Listed, sampler: "Sampler", folder: Path) -> Listed:
     signatures = {}
     path = folder / "models" / sampler.name / str(sampler.number)
     path.mkdir(parents=True)
+    inputs: dict[str, np.ndarray] = {}
+    if sampler.has_signature("latents"):
+        inputs["latents"] = sampler.latents(random.image_seeds(0, SOME))
+    if sampler.num_classes:
+        inputs["label"] = np.arange(SOME, dtype=np.int32) % sampler.num_classes
+    if images is not None:
+        inputs["images"] = images[:SOME]
     for name, tensors in listed.manifest["signatures"].items():
         if name not in _OF_PAGE:
             if "seed" in tensors["inputs"]:
@@ -126,6 +201,8 @@ def convert(listed: Listed, sampler: "Sampler", folder: Path) -> Listed:
                 if name == formats.DECODE:
                     raise
                 continue
-            (path / f"{name}.onnx").write_bytes(content)
+            if tensors["inputs"].keys() <= inputs.keys():
+                content = formats.in_half(content, {key: inputs[key] for key in tensors["inputs"]})
+            write_packed(path / name, content)
         signatures[name] = tensors
     return listed._replace(manifest={**listed.manifest, "signatures": signatures})

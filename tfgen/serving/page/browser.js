@@ -1,48 +1,99 @@
 // The browser computes: ONNX Runtime runs the files of an exported folder.
 
-import { InferenceSession, Tensor, env } from "../runtime/ort.wasm.min.js";
-import { decimals } from "./numbers.js";
-import { send, showLoading, withProgress } from "./requests.js";
+import { realPictures } from "./images.js";
+import { decimals, norm } from "./numbers.js";
+import { busyPart, send, showLoading, withProgress } from "./requests.js";
 
 /** No server answers other programs, or could end. */
 export const address = null;
 export function checkServer() {}
+addEventListener("load", () => navigator.serviceWorker?.register("worker.js"));
 
 const ARRAYS = { float32: Float32Array, int32: Int32Array, uint8: Uint8Array };
 // Threefry-2x32 and the normal quantile function as in tfgen.random.
 const ROTATIONS = [[13, 15, 26, 6], [17, 29, 16, 24]];
 const PARITY = 0x1bd11bda;
 const LATENTS = 0x6c61;
+// Of the numbers by which latents of the first pictures are known.
+const TOLERANCE = 1e-4;
 
-let table = null; // of the quantile function
+let quantiles = null; // the promise of the table of the quantile function
+let runtime = null; // of ONNX
 const sessions = new Map(); // by the paths of their files
 const tasks = []; // for the worker
 let isWorking = false;
 // The signals of the requests that wait for a model.
 const waiting = new Set();
-let loadedBytes = 0;
+// Bytes of the files that were begun: those that have come, and all.
+const bytes = { loaded: 0, all: 0 };
 
 /** The outputs of a signature by name, or its only one, as nested lists. */
-export function predict(model, number, signature, inputs, signal) {
-  return withProgress(compute(model, number, signature, inputs, signal));
+export async function predict(model, number, name, { seed, ...inputs }, signal) {
+  if (seed) {
+    const table = await (quantiles ??= loadQuantiles());
+    inputs.latents = seed.map((value) => latents(value, model.latentDim, table));
+    if (name === "latents") return inputs.latents;
+  }
+  const signature = seed ? "decode" : name;
+  const path = `models/${model.name}/${number}/${signature}.bin`;
+  const part = busyPart(signal);
+  const isFirst = signature === "decode" && !sessions.has(path);
+  const pictures = isFirst ? await drawnAtExport(model, inputs) : null;
+  part.toggleAttribute("data-preview", Boolean(pictures));
+  if (pictures) return pictures.map((picture) => picture.toValues());
+  if (!sessions.has(path)) await untilSeen(part, signal);
+  return withProgress(compute(path, model.signatures[signature], inputs, signal));
 }
 
-async function compute(model, number, name, { seed, ...inputs }, signal) {
-  if (seed) {
-    table ??= new Int32Array(await load("runtime/quantiles.bin"));
-    inputs.latents = seed.map((value) => latents(value, model.latentDim, table));
-    return name === "latents" ? inputs.latents : compute(model, number, "decode", inputs, signal);
+async function loadQuantiles() {
+  try {
+    return new Int32Array(await load("runtime/quantiles.bin"));
+  } catch (error) {
+    quantiles = null; // so that it is tried again
+    throw error;
   }
-  const specs = Object.entries(model.signatures[name].inputs);
-  const feeds = specs.map(([key, { dtype, shape: [, ...sides] }]) => {
-    const values = ARRAYS[dtype].from(inputs[key].flat(Infinity));
-    return [key, new Tensor(dtype, values, [inputs[key].length, ...sides])];
+}
+
+/** The pictures of latents that came with the page; null unless it has all of them. */
+async function drawnAtExport(model, inputs) {
+  const isAlike = (key, other) => key.every((value, i) => Math.abs(value - other[i]) < TOLERANCE);
+  const asked = inputs.latents.map((vector, i) =>
+    [vector[0], vector.at(-1), norm(vector), inputs.label?.[i] ?? 0]);
+  for (const [part, keys] of Object.entries(model.preview)) {
+    const places = asked.map((key) => keys.findIndex((known) => isAlike(key, known)));
+    if (places.includes(-1)) continue;
+    const realAddress = `page/preview/${model.name}-${part}.webp`;
+    const pictures = await realPictures({ realAddress, shape: model.shape });
+    return places.map((place) => pictures[place]);
+  }
+  return null;
+}
+
+/** Waits until a part of the page is on the screen: a model that nobody sees need not come. */
+function untilSeen(node, signal) {
+  return new Promise((resolve, reject) => {
+    const observer = new IntersectionObserver((entries) => {
+      if (!entries.some(({ isIntersecting }) => isIntersecting)) return;
+      observer.disconnect();
+      resolve();
+    });
+    observer.observe(node);
+    signal.addEventListener("abort", () => {
+      observer.disconnect();
+      reject(signal.reason);
+    });
   });
-  const path = `models/${model.name}/${number}/${name}.onnx`;
+}
+
+async function compute(path, { inputs: specs }, inputs, signal) {
   if (!sessions.has(path)) waiting.add(signal);
   const results = await inTurn(path, async () => {
     signal.throwIfAborted();
     if (!sessions.has(path)) sessions.set(path, await openSession(path));
+    const feeds = Object.entries(specs).map(([key, { dtype, shape: [, ...sides] }]) => {
+      const values = ARRAYS[dtype].from(inputs[key].flat(Infinity));
+      return [key, new runtime.Tensor(dtype, values, [inputs[key].length, ...sides])];
+    });
     return sessions.get(path).run(Object.fromEntries(feeds));
   }).finally(() => waiting.delete(signal) && showLoading("", signal));
   signal.throwIfAborted();
@@ -98,28 +149,38 @@ async function work() {
   isWorking = false;
 }
 
-/** Loads a model, and the runtime before the first one. */
+/** Loads a model, and with the first one the runtime. */
 async function openSession(path) {
   const root = new URL("runtime/ort-wasm-simd-threaded", document.baseURI).href;
-  // The worker of the proxy computes, so that the page stays responsive.
-  Object.assign(env.wasm, { numThreads: 1, proxy: true, wasmPaths: { mjs: `${root}.js` } });
-  env.wasm.wasmBinary ??= await load(`${root}.wasm`);
-  return InferenceSession.create(await load(path));
+  const [model] = await Promise.all([load(path), runtime ?? loadRuntime(root)]);
+  return runtime.InferenceSession.create(model);
 }
 
-const load = (path) => send(path, {}, read);
+async function loadRuntime(root) {
+  const [module, wasmBinary] =
+    await Promise.all([import("../runtime/ort.wasm.min.js"), load(`${root}.bin`)]);
+  // The worker of the proxy computes, so that the page stays responsive.
+  const settings = { numThreads: 1, proxy: true, wasmPaths: { mjs: `${root}.js` }, wasmBinary };
+  Object.assign(module.env.wasm, settings);
+  runtime = module;
+}
 
-/** The bytes of a file; says meanwhile how many have come. */
-function read(answer) {
-  const counted = new TransformStream({
-    transform(chunk, controller) {
-      loadedBytes += chunk.length;
-      const text = `Loading: ${decimals(loadedBytes / 1e6, 1)} MB`;
-      waiting.forEach((signal) => showLoading(text, signal));
-      controller.enqueue(chunk);
-    },
+/** The unpacked bytes of a file; says meanwhile how many have come. */
+function load(path) {
+  return send(path, {}, (answer) => {
+    bytes.all += Number(answer.headers.get("Content-Length"));
+    const counted = new TransformStream({
+      transform(chunk, controller) {
+        bytes.loaded += chunk.length;
+        const [loaded, all] = [bytes.loaded, bytes.all].map((count) => decimals(count / 1e6, 1));
+        const text = `Loading: ${loaded} of ${all} MB`;
+        waiting.forEach((signal) => showLoading(text, signal));
+        controller.enqueue(chunk);
+      },
+    });
+    const packed = answer.body.pipeThrough(counted);
+    return new Response(packed.pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
   });
-  return new Response(answer.body.pipeThrough(counted)).arrayBuffer();
 }
 
 /** A flat array as nested lists. */

@@ -33,6 +33,11 @@ export class Picture {
     );
   }
 
+  /** Nested lists of numbers in 0…1, as `fromValues` takes them. */
+  toValues() {
+    return this.toLists().map((row) => row.map((pixel) => pixel.map((value) => value / 255)));
+  }
+
   /** The pixels for a canvas. */
   toImageData() {
     const { height, width, channels, bytes } = this;
@@ -108,7 +113,7 @@ export async function realPictures({ realAddress, shape }, signal) {
     pictures.catch(() => loaded.delete(realAddress));
   }
   const pictures = await loaded.get(realAddress);
-  signal.throwIfAborted();
+  signal?.throwIfAborted();
   return pictures;
 }
 

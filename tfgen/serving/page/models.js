@@ -31,6 +31,8 @@ export class Model {
     // Whether the server has finished with the test images, even if there are no statistics.
     this.isMeasured = Boolean(entry.test_statistics);
     this.directions = entry.test_statistics?.latent_directions ?? null;
+    // Numbers by which an exported page knows latents whose images it brings, by view.
+    this.preview = entry.preview ?? {};
     this.bitsPerDim = entry.test_statistics?.bits_per_dim ?? null;
   }
 

@@ -95,10 +95,14 @@ function showProgress(change) {
   document.getElementById("progress").hidden = requestsUnderWay === 0;
 }
 
+/** The part of the page that shows the result of a request. */
+export function busyPart(signal) {
+  return busyParts.get(signal) ?? document.querySelector("header");
+}
+
 /** Says what a request waits for, in the part of the page that shows its result. */
 export function showLoading(text, signal) {
-  const node = busyParts.get(signal) ?? document.querySelector("header");
-  node.dataset.loading = text;
+  busyPart(signal).dataset.loading = text;
 }
 
 /**
