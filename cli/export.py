@@ -58,6 +58,7 @@ class ExportOptions(SamplingOptions):
     license: str | None = option(
         None, "hub: licence as the hub names it, such as cc-by-4.0 (default: of a shipped model)"
     )
+    url: str | None = option(None, "page: where it will be, for the picture beside links to it")
     to: Path = option(_command.SAVED_MODELS, "folder of published models")
     name: str | None = option(None, "name to publish under (default: as tfgen-train)")
     weights: str = option("best", WEIGHTS_HELP)
@@ -71,8 +72,9 @@ class ExportOptions(SamplingOptions):
         if self.format != "savedmodel" and (self.name is not None or self.dry_run):
             raise UsageError(f"--format {self.format} takes neither --name nor --dry-run")
         versions.check_name(self.name or "default")
-        if self.license is not None and self.format != "hub":
-            raise UsageError(f"--format {self.format} writes no card; leave out --license")
+        for flag, value, owner in (("license", self.license, "hub"), ("url", self.url, "page")):
+            if value is not None and self.format != owner:
+                raise UsageError(f"--{flag} is for --format {owner}, not {self.format}")
         if len(self.runs) > 1 and self.format != "page":
             raise UsageError(f"--format {self.format} takes one RUN, not {len(self.runs)}")
 
@@ -171,7 +173,7 @@ def write_folder(options: ExportOptions) -> None:
     from tfgen.serving import card, static
 
     if options.format == "page":
-        static.write_page(chosen, out)
+        static.write_page(chosen, out, options.url or "")
         advice = f"look at it with: python -m http.server --directory {shlex.quote(str(out))}"
     else:
         card.write_hub(chosen[0], out, options.license)

@@ -52,8 +52,9 @@ def open_browser() -> Iterator[Any]:
 
 def open_page(browser: Any, **settings: Any) -> Any:
     """A page of a new visitor; whatever the browser complains about is in `page.complaints`."""
-    # Animations would be most of the browser's work.
-    page = browser.new_context(reduced_motion="reduce", **settings).new_page()
+    # Animations would be most of the browser's work, and no test sees a worker's requests.
+    settings = {"reduced_motion": "reduce", "service_workers": "block", **settings}
+    page = browser.new_context(**settings).new_page()
     page.set_default_timeout(1000 * PATIENCE)
     page.complaints = []
     page.on("pageerror", lambda error: page.complaints.append(str(error)))

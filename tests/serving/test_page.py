@@ -4,6 +4,7 @@ import functools
 import re
 import shlex
 import threading
+import time
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -36,7 +37,7 @@ from tests.serving.conftest import serving, wait_for
 from tfgen import figures
 from tfgen.publishing import export, versions
 from tfgen.publishing.sampler import Sampler
-from tfgen.serving import static
+from tfgen.serving import preview, static
 
 pytestmark = pytest.mark.slow
 
@@ -75,7 +76,8 @@ def folder_url(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     target = tmp_path_factory.mktemp("static") / "page"
     paths = versions.shipped_folder() / "vae" / "1", folder / "vae-tiny" / "2"
     paths += (folder / "gan-classes" / "2",)
-    static.write_page([versions.Version.at(path) for path in paths], target)
+    chosen = [versions.Version.at(path) for path in paths]
+    static.write_page(chosen, target, "https://example.org/digits")
     handler = functools.partial(QuietHandler, directory=str(target))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -98,8 +100,7 @@ def place(request: pytest.FixtureRequest) -> str:
 
 def assert_shown(canvases: Any, images: Any) -> None:
     """Asserts that canvases show images; where the browser computes, to a rounded grey level."""
-    differences = np.abs(shown(canvases) - rounded(images).astype(int))
-    assert differences.max() <= 1 and np.mean(differences > 0) < 1e-3
+    assert np.abs(shown(canvases) - rounded(images).astype(int)).max() <= 1
 
 
 def shipped(name: str) -> Sampler:
@@ -132,7 +133,7 @@ def test_samples_are_those_of_the_sampler(
 ) -> None:
     opening: list[Any] = []
     # Requests for what must be there before the first image.
-    page.route(re.compile("/metadata$|/decode.onnx$"), lambda route: opening.append(route))
+    page.route(re.compile("/metadata$|/decode.bin$"), lambda route: opening.append(route))
     visit(page, place, "samples", wait=False, seed=7, model="vae")
     expect(page.locator("[data-loading]:not([data-loading=''])").first).to_be_visible()
     expect(page.get_by_role("button", name=re.compile("^Image 25, seed"))).to_be_visible()
@@ -555,16 +556,70 @@ def test_the_browser_computes_what_the_sampler_does(
     bits = tfgen.random.random_bits(np.int32(seeds), 20, tfgen.random.LATENTS)
     np.testing.assert_array_equal(np.int32(words).view(np.uint32), bits)
     np.testing.assert_array_equal(np.float32(latents), vae.latents(seeds))
-    np.testing.assert_allclose(images, vae.sample(seeds=seeds), atol=1e-5)
+    np.testing.assert_allclose(images, vae.sample(seeds=seeds), atol=1 / 510)  # half a level
 
     page.route("**/gan-classes/**", lambda route: route.abort())
     visit(page, folder_url, "samples", model="gan-classes")
-    expect(page.get_by_role("alert")).to_contain_text("The server does not answer")
+    expect(page.get_by_role("alert")).to_contain_text("There is no answer")
+    expect(page.locator("body")).not_to_contain_text("server")
     page.unroute_all()
     page.get_by_role("alert").get_by_role("button", name="Try again").click()
     settle(page)
     expect(page.get_by_role("alert")).to_be_empty()
     page.complaints = [text for text in page.complaints if "Failed to load" not in text]
+
+
+def test_first_pictures_of_any_size_fit_a_slow_connection() -> None:
+    images = np.random.default_rng(0).random((100, 64, 64, 3))
+    drawn = preview.Drawn(np.zeros((100, 2)), None, images)
+    assert len(drawn.webp()) < 60_000
+
+
+def test_a_slow_phone_has_pictures_before_a_model(
+    browser: Any, folder_url: str, vae: Sampler, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = open_page(browser, viewport={"width": 390, "height": 844}, has_touch=True)
+    tools, sizes = page.context.new_cdp_session(page), list[float]()
+    network = {"offline": False, "latency": 300, "uploadThroughput": 94_000}  # [ms], [bytes/s]
+    tools.send("Network.enable")
+    tools.send("Network.emulateNetworkConditions", {**network, "downloadThroughput": 200_000})
+    tools.send("Emulation.setCPUThrottlingRate", {"rate": 4})
+    tools.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    times = [time.monotonic()]
+    # The first pictures of each view come with the page, and are those of the sampler.
+    for view in ("samples", *VIEWS):
+        visit(page, folder_url, view, model="vae")
+        times.append(time.monotonic())
+    assert not re.search("/models/|/ort", " ".join(asked))
+    visit(page, folder_url, "samples", model="vae")
+    canvases = page.locator(".grid canvas")
+    np.testing.assert_array_equal(shown(canvases), rounded(vae.sample(25, seed=0)))
+    before, begin = sum(sizes), time.monotonic()
+    page.get_by_label("Seed of the grid", exact=True).fill("7")
+    settle(page)
+    seconds = time.monotonic() - begin
+    assert_shown(canvases, vae.sample(25, seed=7))
+    with capsys.disabled():
+        print(f"\nfirst picture {times[1] - times[0]:.1f} s, own image {seconds:.1f} s later, ")
+        print(f"{before / 1e6:.2f} and {(sum(sizes) - before) / 1e6:.2f} MB")
+    assert not page.complaints
+
+
+def test_without_a_network_the_page_is_there_again(
+    browser: Any, folder_url: str, vae: Sampler
+) -> None:
+    page = open_page(browser, service_workers="allow")
+    visit(page, folder_url, "samples", model="vae")
+    image = page.locator("meta[property='og:image']").get_attribute("content")
+    address = image.replace("https://example.org/digits", folder_url)
+    assert requests.get(address, timeout=commands.PATIENCE).content[1:4] == b"PNG"
+    page.evaluate("navigator.serviceWorker.ready")
+    page.context.set_offline(True)
+    visit(page, folder_url, "samples", model="vae", seed=7)
+    assert_shown(page.locator(".grid canvas"), vae.sample(25, seed=7))
+    page.context.close()
 
 
 # --- all views --------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import { announce } from "./elements.js";
 
 const MAX_RETRIES = 4;
-// Seconds to wait before a busy server is asked again, at most.
+// Seconds to wait before the next try, at most.
 const LONGEST_WAIT = 5;
 
 let requestsUnderWay = 0;
@@ -28,7 +28,7 @@ export function readListing(signal) {
   return send("page/models.json", { signal });
 }
 
-/** An image file of the server, decoded. */
+/** An image file, decoded. */
 export function fetchImage(path) {
   return withProgress(send(path, {}, async (answer) => createImageBitmap(await answer.blob())));
 }
@@ -40,7 +40,7 @@ export async function send(path, options, read = (answer) => answer.json()) {
     if (answer.ok) return read(answer);
     if (answer.status !== 503 || retries === MAX_RETRIES) throw await failureOf(answer);
     const seconds = Number(answer.headers.get("Retry-After")) || 1;
-    announce("The server is busy. The page will try again.");
+    announce("There are too many requests. The page will try again.");
     await sleep(1000 * Math.min(seconds, LONGEST_WAIT), options.signal);
   }
 }
@@ -50,10 +50,7 @@ async function ask(path, options) {
     return await fetch(new URL(path, document.baseURI), options);
   } catch (error) {
     if (isAborted(error)) throw error;
-    throw new RequestError(
-      "The server does not answer.",
-      "Check your connection; on your own machine, look at the terminal of tfgen-serve.",
-    );
+    throw new RequestError("There is no answer.", "Check your connection.");
   }
 }
 
@@ -63,8 +60,8 @@ async function failureOf(answer) {
   const advice =
     {
       404: "The version may have been removed. Reload the page to see what there is now.",
-      503: "The server has too much to do. Wait a moment, then try again.",
-      504: "Try again, or restart tfgen-serve with a longer --timeout.",
+      503: "There are too many requests. Wait a moment, then try again.",
+      504: "Try again, or allow more time with --timeout.",
     }[answer.status] ?? "Try again, or reload the page.";
   const message = `The request failed: ${reason.replace(/\.$/, "")}.`;
   return new RequestError(message, advice, answer.status);
