@@ -1,10 +1,10 @@
 // What each kind of model says about a picture: the cards of the view Draw.
 
 import { LatentBars } from "./bars.js";
-import { NO_STATISTICS, chosenVersion, rebuild, versionControls } from "./controls.js";
+import { missingStatistics, rebuild, versionChoice } from "./controls.js";
 import { announce, html } from "./elements.js";
 import { pictureCanvas, realPictures } from "./images.js";
-import { decimals, distance, norm, softmax } from "./numbers.js";
+import { decimals, distance, norm, percent, softmax } from "./numbers.js";
 import { Latest } from "./requests.js";
 
 const EMPTY = "Draw something, or take a test image.";
@@ -40,18 +40,18 @@ class Card {
   /** Takes the version that the state names. */
   choose() {
     this.latest.cancel(); // a result of another version would be shown as one of this version
-    const options = { suffix: `-${this.key}` };
-    this.version = chosenVersion(this.models, this.state, options);
-    const { model } = this.version;
-    this.node.className = `card family-${model.family}`;
     const rechoose = () => {
       this.choose();
       this.onchange();
     };
-    const isOnly = this.models.length === 1 && model.versions.length === 1;
-    const nodes = versionControls(this.models, this.version, this.state, rechoose, options);
-    rebuild(this.menus, () => this.menus.replaceChildren(...(isOnly ? nodes.slice(1) : nodes)));
-    this.menus.hidden = !this.menus.children.length;
+    const options = { suffix: `-${this.key}` };
+    const { version, menus } = versionChoice(this.models, this.state, rechoose, options);
+    const { model } = version;
+    this.version = version;
+    this.node.className = `card family-${model.family}`;
+    if (this.models.length === 1 && model.versions.length === 1) menus.shift();
+    rebuild(this.menus, () => this.menus.replaceChildren(...menus));
+    this.menus.hidden = !menus.length;
   }
 
   /** Shows what the model makes of a picture; null: of none. */
@@ -169,8 +169,8 @@ export class ClassifierCard extends Card {
     const probabilities = softmax(logits);
     this.#showBars(probabilities);
     const best = probabilities.indexOf(Math.max(...probabilities));
-    const percent = (100 * probabilities[best]).toFixed(0);
-    const text = `Most probable: ${this.version.model.className(best)}, with ${percent} %.`;
+    const name = this.version.model.className(best);
+    const text = `Most probable: ${name}, with ${percent(probabilities[best])}.`;
     announce(text);
     return text;
   }
@@ -184,7 +184,7 @@ export class ClassifierCard extends Card {
     const { model } = this.version;
     this.list.replaceChildren(...probabilities.map((probability, label) => {
       const bar = mark("bar", { width: `${100 * probability}%` });
-      return chartRow(model.className(label), bar, `${(100 * probability).toFixed(0)} %`);
+      return chartRow(model.className(label), bar, percent(probability));
     }));
   }
 }
@@ -217,29 +217,21 @@ export class LikelihoodCard extends Card {
   #showScale(bits) {
     const { bitsPerDim: ranges } = this.version;
     if (!ranges) {
-      this.scale.replaceChildren(html`<li class="note">${this.#missingScale()}</li>`);
+      this.scale.replaceChildren(html`<li class="note">${missingStatistics(this.version)}</li>`);
       return;
     }
     const values = [...Object.values(ranges).flat(), bits ?? 0];
     const [least, most] = [Math.min(0, ...values), 1.05 * Math.max(...values)];
-    const percent = (value) => `${(100 * (value - least)) / (most - least)}%`;
-    const tick = (value) => mark("tick", { left: percent(value) });
+    const place = (value) => `${(100 * (value - least)) / (most - least)}%`;
+    const tick = (value) => mark("tick", { left: place(value) });
     const names = { test: "test images", inverted: "inverted", noise: "noise" };
     const rows = Object.keys(names).filter((key) => key in ranges).map((key) => {
       const [low, median, high] = ranges[key];
-      const range = mark("range", { left: percent(low), width: percent(least + high - low) });
+      const range = mark("range", { left: place(low), width: place(least + high - low) });
       return chartRow(names[key], [range, tick(median)], decimals(median));
     });
     if (bits !== null) rows.unshift(chartRow("your image", tick(bits), decimals(bits), "own"));
     this.scale.replaceChildren(...rows);
-  }
-
-  #missingScale() {
-    const { isMeasured, model } = this.version;
-    if (isMeasured) return NO_STATISTICS;
-    return model.realAddress
-      ? "The server is still measuring test images; open this view again later."
-      : "There is no scale: the test images of this model are not on the server.";
   }
 }
 

@@ -5,7 +5,7 @@ import { LatentBars } from "./bars.js";
 import { announce, html } from "./elements.js";
 import { pictureCanvas } from "./images.js";
 import { ModelVersion } from "./models.js";
-import { decimals, norm, scaled, shortened } from "./numbers.js";
+import { decimals, norm, scaled, shortened, signed } from "./numbers.js";
 import { copyButton, saveControls } from "./save.js";
 import { Latest } from "./requests.js";
 import { address } from "./source.js";
@@ -44,7 +44,7 @@ export class ImageDetail {
     const key = `${fixed.title} ${fixed.label} ${seed}`;
     const isSame = key === this.key;
     Object.assign(this, { key, version: fixed, seed, temperature });
-    this.changes = readChanges(this.state.text("edit"), version.model.latentDim);
+    this.changes = this.#readChanges();
     this.node.hidden = false;
     if (isSame) {
       this.latest.ask();
@@ -75,6 +75,17 @@ export class ImageDetail {
       ? await version.sample([seed], signal)
       : await version.decode([this.vector], signal);
     return picture;
+  }
+
+  /** The changed latents that the address names, `3~1.25_7~-0.5`, by index. */
+  #readChanges() {
+    const { latentDim } = this.version.model;
+    const pairs = this.state.text("edit").split("_").filter(Boolean)
+      .map((pair) => pair.split("~").map(Number));
+    const valid = pairs.filter(([index, value]) =>
+      Number.isInteger(index) && index >= 0 && index < latentDim && Number.isFinite(value));
+    if (valid.length < pairs.length) this.state.reject("edit");
+    return new Map(valid);
   }
 
   #edit(index, value) {
@@ -160,7 +171,8 @@ export class ImageDetail {
 
   #curl() {
     const { model, number, label } = this.version;
-    let body = { instances: [label === null ? this.seed : { seed: this.seed, label }] };
+    const seed = signed(this.seed);
+    let body = { instances: [label === null ? seed : { seed, label }] };
     if (this.changes.size || this.temperature !== 1) {
       const inputs = { latents: [Array.from(this.vector, shortened)] };
       if (label !== null) inputs.label = [label];
@@ -181,11 +193,4 @@ function command(label, text) {
   const code = html`<code tabindex="0" aria-label=${label}>${text}</code>`;
   return html`<div class="command"><h3>${label}</h3>${code}
     ${copyButton("Copy", "text/plain", () => text)}</div>`;
-}
-
-/** The changed latents that an address names, `3~1.25_7~-0.5`, by index. */
-function readChanges(text, latentDim) {
-  const isIndex = (index) => Number.isInteger(index) && index >= 0 && index < latentDim;
-  const pairs = text.split("_").filter(Boolean).map((pair) => pair.split("~").map(Number));
-  return new Map(pairs.filter(([index, value]) => isIndex(index) && Number.isFinite(value)));
 }

@@ -89,8 +89,11 @@ class Draw {
     const strokes = this.state.text("strokes");
     const index = this.state.integer("test", -1, 0);
     const isDrawing = strokes && this.pad.showText(strokes);
+    if (strokes && !isDrawing) this.state.reject("strokes");
     this.#take(null);
-    if (!isDrawing && index >= 0 && this.real) this.#showTestImage(index);
+    if (isDrawing || index < 0) return;
+    if (this.real) this.#showTestImage(index);
+    else this.state.reject("test");
   }
 
   #onStroke() {

@@ -1,8 +1,8 @@
 // The models of the listing, and requests to a version of one.
 
 import { Picture } from "./images.js";
-import { shortened } from "./numbers.js";
-import { predict } from "./source.js";
+import { shortened, signed } from "./numbers.js";
+import { address, predict } from "./source.js";
 
 /** Stands for the classes 0, 1, 2, … in turn. */
 export const ALL_CLASSES = "all";
@@ -28,8 +28,8 @@ export class Model {
     this.classNames = entry.class_names ?? [];
     this.dataset = entry.dataset;
     this.realAddress = entry.real ? entry.real.replace(/^\//, "") : null;
-    // Whether the server has finished with the test images, even if there are no statistics.
-    this.isMeasured = Boolean(entry.test_statistics);
+    // Whether a server has finished with the test images, even if there are no statistics.
+    this.isMeasured = !address || Boolean(entry.test_statistics);
     this.directions = entry.test_statistics?.latent_directions ?? null;
     this.bitsPerDim = entry.test_statistics?.bits_per_dim ?? null;
   }
@@ -92,15 +92,15 @@ export class ModelVersion {
     return this.label === ALL_CLASSES ? index % this.model.numClasses : this.label;
   }
 
-  /** The images of seeds. */
+  /** The images of seeds; a request has these as signed integers. */
   async sample(seeds, signal) {
-    const { images } = await this.#call("sample", { seed: seeds }, signal);
+    const { images } = await this.#call("sample", { seed: seeds.map(signed) }, signal);
     return images.map(Picture.fromValues);
   }
 
   /** The latent vectors of seeds. */
   async latents(seeds, signal) {
-    const { latents } = await this.#call("latents", { seed: seeds }, signal);
+    const { latents } = await this.#call("latents", { seed: seeds.map(signed) }, signal);
     return latents.map((vector) => Float32Array.from(vector));
   }
 
