@@ -33,22 +33,13 @@ class Between {
   constructor(root, state, context, samplers) {
     Object.assign(this, { root, state, samplers });
     this.chosenEnd = "from";
-    this.ends = new Latest(
-      context,
-      (seeds, signal) => this.#computeEnds(seeds, signal),
-      (result) => this.#showEnds(result),
-      root,
-    );
-    this.points = new Latest(
-      context,
+    this.ends = new Latest(context, (seeds, signal) => this.#computeEnds(seeds, signal),
+      (result) => this.#showEnds(result), root);
+    this.points = new Latest(context,
       (share, signal) => this.version.decode(this.#pointsAt(share), signal),
-      (pictures, share) => this.#showPoints(pictures, share),
-    );
-    this.choices = new Latest(
-      context,
-      (seeds, signal) => this.version.sample(seeds, signal),
-      (pictures) => this.choiceGrid.paint(pictures),
-    );
+      (pictures, share) => this.#showPoints(pictures, share));
+    this.choices = new Latest(context, (seeds, signal) => this.version.sample(seeds, signal),
+      (pictures) => this.choiceGrid.paint(pictures));
     context.signal.addEventListener("abort", () => this.#pause());
     this.#build();
   }

@@ -1,10 +1,11 @@
 // What each kind of model says about a picture: the cards of the view Draw.
 
 import { LatentBars } from "./bars.js";
-import { missingStatistics, rebuild, versionChoice } from "./controls.js";
+import { missingStatistics, rebuild, seedControl, slider, versionChoice } from "./controls.js";
 import { announce, html } from "./elements.js";
 import { pictureCanvas, realPictures } from "./images.js";
-import { decimals, distance, norm, percent, softmax } from "./numbers.js";
+import { MAX_IMAGE_SEED, decimals, distance, norm, percent, softmax,
+  spherical } from "./numbers.js";
 import { Latest } from "./requests.js";
 
 const EMPTY = "Draw something, or take a test image.";
@@ -30,9 +31,7 @@ class Card {
     this.node = html`<section class="card" aria-label=${heading}>
       <h2>${heading}</h2>${[this.menus, this.summary, this.result]}</section>`;
     const compute = (picture, signal) => this.compute(picture, signal);
-    const paint = (result, picture) => {
-      this.summary.textContent = this.paint(result, picture);
-    };
+    const paint = (...result) => (this.summary.textContent = this.paint(...result));
     this.latest = new Latest(context, compute, paint, this.node);
     this.choose();
   }
@@ -56,6 +55,7 @@ class Card {
 
   /** Shows what the model makes of a picture; null: of none. */
   show(picture) {
+    this.picture = picture;
     if (picture) {
       this.latest.ask(picture);
       if (this.summary.textContent === EMPTY) this.summary.textContent = "Computing …";
@@ -74,6 +74,7 @@ export class PosteriorCard extends Card {
     this.drawing = pictureCanvas("the drawing");
     this.reconstruction = pictureCanvas("the reconstruction");
     this.bars = new LatentBars("Posterior of the drawing");
+    this.morphed = pictureCanvas("the drawing on its way to the sample");
     this.neighbours = html`<ol class="neighbours"></ol>`;
     this.neighbourSection = html`<div hidden><h3>Nearest in latent space</h3>${this.neighbours}
       <p class="hint">The test images whose latent vectors are nearest to that of the drawing.</p>
@@ -84,6 +85,8 @@ export class PosteriorCard extends Card {
         <span class="arrow">→ latent vector →</span>
         <figure>${this.reconstruction}<figcaption>reconstruction</figcaption></figure>
       </div>
+      <h3>From the drawing to a sample</h3>
+      <div class="row">${[this.morphed, ...this.#morphControls()]}</div>
       <h3>Its latent vector</h3>
       ${this.bars.node}
       <p class="hint">The encoder gives a normal distribution, the posterior: the bars are its
@@ -95,13 +98,16 @@ export class PosteriorCard extends Card {
   async compute(picture, signal) {
     const { version } = this; // the menu may choose another one meanwhile
     const [posterior] = await version.encode([picture], signal);
-    const [reconstruction] = await version.decode([posterior.mean], signal);
-    return { posterior, reconstruction, tests: await this.#encodeTests(version, signal) };
+    const [sample] = await version.latents([this.seed], signal);
+    const point = spherical(posterior.mean, sample, this.share);
+    const pictures = await version.decode([posterior.mean, point], signal);
+    return { posterior, pictures, tests: await this.#encodeTests(version, signal) };
   }
 
-  paint({ posterior, reconstruction, tests }, picture) {
+  paint({ posterior, pictures: [reconstruction, morphed], tests }, picture) {
     picture.paint(this.drawing);
     reconstruction.paint(this.reconstruction);
+    morphed.paint(this.morphed);
     this.bars.show(posterior.mean, posterior.stddev);
     // A test image is not its own neighbour.
     const others = tests.filter((test) => String(test.picture.bytes) !== String(picture.bytes));
@@ -112,11 +118,30 @@ export class PosteriorCard extends Card {
   }
 
   clear() {
-    for (const canvas of [this.drawing, this.reconstruction]) {
+    for (const canvas of [this.drawing, this.reconstruction, this.morphed]) {
       [canvas.height, canvas.width] = this.version.model.shape;
     }
     this.bars.show(new Float32Array(this.version.model.latentDim));
     this.neighbourSection.hidden = true;
+  }
+
+  get share() {
+    return this.state.number("share", 0.5, 0, 1);
+  }
+
+  get seed() {
+    return this.state.imageSeed("seed", 0);
+  }
+
+  /** How far to go along the arc from the posterior mean, and to the latents of which seed. */
+  #morphControls() {
+    const change = (values) => {
+      this.state.set(values);
+      this.show(this.picture);
+    };
+    const range = { min: 0, max: 1, step: 0.01, value: this.share, format: percent };
+    return [slider("Position from drawing to sample", range, (share) => change({ share })),
+      seedControl("Seed of the sample", this.seed, (seed) => change({ seed }), MAX_IMAGE_SEED)];
   }
 
   /** The test images with their posterior means; none if the data set is not at hand. */

@@ -121,8 +121,8 @@ export class GridCard {
 /** What draws on a canvas that has an image, at most `limit` pixels on its longer side. */
 export function drawn(source, limit = Infinity) {
   const factor = Math.min(1, limit / Math.max(source.width, source.height));
-  const width = Math.max(1, Math.round(source.width * factor));
-  const height = Math.max(1, Math.round(source.height * factor));
+  const [width, height] = [source.width, source.height].map((side) =>
+    Math.max(1, Math.round(side * factor)));
   const canvas = html`<canvas width=${width} height=${height}></canvas>`;
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.imageSmoothingQuality = "high";

@@ -6,9 +6,9 @@ import { html } from "./elements.js";
 export const name = "learning";
 export const title = "Learning";
 export const lead = () => html`
-  A model begins with noise and learns for many <em>epochs</em>: in each, it sees all training images
-  once. Move the slider through the epochs of a run: the seeds stay the same, so what changes is what
-  the model has learned.`;
+  A model begins with noise and learns for many <em>epochs</em>: in each, it sees all training
+  images once. Move the slider through the epochs of a run: the seeds stay the same, so what changes
+  is what the model has learned.`;
 export const accepts = (run) => Boolean(run.epochs);
 
 export function mount(root, state, _, runs) {

@@ -59,9 +59,8 @@ async function watchServer() {
 /** Gives each family's class its colour. */
 function showColours(models) {
   const sheet = new CSSStyleSheet();
-  for (const { family, colour } of models) {
-    sheet.insertRule(`.family-${CSS.escape(family)} { --colour: ${colour}; }`);
-  }
+  sheet.replaceSync(models.map(({ family, colour }) =>
+    `.family-${CSS.escape(family)} { --colour: ${colour}; }`).join(""));
   document.adoptedStyleSheets = [sheet];
 }
 
@@ -79,13 +78,13 @@ async function mountView() {
     showColours(models);
     showFooter(models);
     // A server may have more models later; an exported page, or without a run, shows what it has.
-    const views = VIEWS.map((view) => ({ ...view, shown: [...models, ...runs].filter(view.accepts) }))
-      .filter(({ name, shown }) => shown.length || (address && name !== learning.name));
+    const entries = [...models, ...runs];
+    const views = VIEWS.map((view) => ({ ...view, shown: entries.filter(view.accepts) })).filter(
+      ({ name, shown }) => shown.length || (address && name !== learning.name));
     const { view: asked, values } = readAddress();
     const view = views.find(({ name }) => name === asked) ?? views[0];
-    const isKnown = !asked || view.name === asked;
-    mounted.state = new State(view.name, isKnown ? values : {});
-    if (!isKnown) mounted.state.missing.add(`#${asked}`);
+    mounted.state = new State(view.name, view.name === asked ? values : {});
+    if (asked && asked !== view.name) mounted.state.missing.add(`#${asked}`);
     showView(view, mounted.state, abort.signal, models);
     showLinks(views, view, storyLink(models));
   } catch (error) {
@@ -126,10 +125,6 @@ function showLinks(views, view, storyAddress) {
   if (hadFocus) links.find((link) => link.ariaCurrent)?.focus();
 }
 
-function updateLink(view) {
-  document.querySelector(`#views [href^="#${view}"]`)?.setAttribute("href", linkTo(view));
-}
-
 function showFooter(models) {
   const list = models.map(({ name, versions }) =>
     `${name} ${versions.map(({ number }) => number).join(", ")}`);
@@ -145,5 +140,6 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 addEventListener("hashchange", mountView);
 addEventListener("focus", watchServer);
 setInterval(watchServer, WATCH_INTERVAL);
-addEventListener("addresschange", ({ detail }) => updateLink(detail));
+addEventListener("addresschange", ({ detail: view }) =>
+  document.querySelector(`#views [href^="#${view}"]`)?.setAttribute("href", linkTo(view)));
 mountView();

@@ -33,11 +33,9 @@ class Plane {
   constructor(root, state, context, samplers) {
     Object.assign(this, { root, state, samplers });
     this.planes = new Latest(context, (point, signal) => this.#drawPlane(point, signal), () => {});
-    this.points = new Latest(
-      context,
+    this.points = new Latest(context,
       ({ x, y }, signal) => this.version.decode([pointOfPlane(this.plane, x, y)], signal),
-      ([picture], point) => this.#showPoint(picture, point),
-    );
+      ([picture], point) => this.#showPoint(picture, point));
     this.#build();
   }
 
@@ -73,7 +71,8 @@ class Plane {
       <div class="controls">${[...menus, ...this.#directionControls()]}</div>
       <p class="hint">${model.familyLine}</p>
       <div class="split plane">${[this.#map(), this.#panel()]}</div>
-      ${saveControls(() => `${model.name}-plane`, () => [{ canvases: [this.canvas], columns: 1 }])}`);
+      ${saveControls(() => `${model.name}-plane`,
+        () => [{ canvases: [this.canvas], columns: 1 }])}`);
     this.#askForPlane();
   }
 
@@ -164,10 +163,8 @@ class Plane {
     this.planes.cancel();
     this.points.cancel();
     const isReady = this.directions !== PRINCIPAL || this.version.directions;
-    const point = Object.fromEntries(["x", "y"]
-      .map((axis) => [axis, this.state.number(axis, null, -LIMIT, LIMIT)])
-      .filter(([, value]) => value !== null));
-    if (isReady) this.planes.ask(point);
+    const [x, y] = ["x", "y"].map((axis) => this.state.number(axis, null, -LIMIT, LIMIT));
+    if (isReady) this.planes.ask({ x, y });
     else this.position.textContent = missingStatistics(this.version);
   }
 
@@ -180,8 +177,8 @@ class Plane {
       [AXES]: ([latents]) => axesPlane(latents, this.axes),
     }[this.directions](await this.#latentsOfPlane(signal));
     const { plane } = this;
-    const { x, y } = plane.start;
-    this.pinned = { x: clamp(x, -LIMIT, LIMIT), y: clamp(y, -LIMIT, LIMIT), ...point };
+    const at = (axis) => point[axis] ?? clamp(plane.start[axis], -LIMIT, LIMIT);
+    this.pinned = { x: at("x"), y: at("y") };
     this.#moveTo(this.pinned);
     const [height, width] = version.model.shape;
     Object.assign(canvas, { width: SIDE * width, height: SIDE * height });
@@ -204,7 +201,8 @@ class Plane {
     const { version, seed } = this;
     if (version.model.latentDim === 2) return [new Float32Array(2)];
     if (seed === null) return [];
-    return version.latents(this.directions === RANDOM ? [seed, seed + 1, seed + 2] : [seed], signal);
+    const seeds = this.directions === RANDOM ? [seed, seed + 1, seed + 2] : [seed];
+    return version.latents(seeds, signal);
   }
 
   #moveTo(point) {
