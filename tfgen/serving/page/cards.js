@@ -75,10 +75,7 @@ export class PosteriorCard extends Card {
     this.reconstruction = pictureCanvas("the reconstruction");
     this.bars = new LatentBars("Posterior of the drawing");
     this.morphed = pictureCanvas("the drawing on its way to the sample");
-    this.neighbours = html`<ol class="neighbours"></ol>`;
-    this.neighbourSection = html`<div hidden><h3>Nearest in latent space</h3>${this.neighbours}
-      <p class="hint">The test images whose latent vectors are nearest to that of the drawing.</p>
-      </div>`;
+    this.neighbours = html`<div></div>`;
     this.result.append(html`
       <div class="arrow-row">
         <figure>${this.drawing}<figcaption>drawing</figcaption></figure>
@@ -92,7 +89,7 @@ export class PosteriorCard extends Card {
       <p class="hint">The encoder gives a normal distribution, the posterior: the bars are its
         means, the lines its standard deviations. A standard deviation near 1 means that the model
         hardly uses that dimension.</p>
-      ${this.neighbourSection}`);
+      ${this.neighbours}`);
   }
 
   async compute(picture, signal) {
@@ -122,7 +119,7 @@ export class PosteriorCard extends Card {
       [canvas.height, canvas.width] = this.version.model.shape;
     }
     this.bars.show(new Float32Array(this.version.model.latentDim));
-    this.neighbourSection.hidden = true;
+    this.neighbours.replaceChildren();
   }
 
   get share() {
@@ -173,8 +170,10 @@ export class PosteriorCard extends Card {
       picture.paint(canvas);
       return html`<li>${[canvas, text]}</li>`;
     });
-    this.neighbours.replaceChildren(...items);
-    this.neighbourSection.hidden = !items.length;
+    this.neighbours.replaceChildren(items.length ? html`
+      <h3>Nearest in latent space</h3><ol class="neighbours">${items}</ol>
+      <p class="hint">The test images whose latent vectors are nearest to that of the drawing.</p>`
+      : "");
   }
 }
 

@@ -84,13 +84,12 @@ function metricsTable(versions) {
   const missing = versions.filter(({ evaluation }) => !evaluation).map(({ title, model }) =>
     html`<p class="hint">${title} is not evaluated${address &&
       html`: <code>tfgen-evaluate ${model.name}</code>`}</p>`);
-  const explanation = html`<p class="hint">The column “real images”: validation images measured
-    against the test set.</p>`;
+  const note = "The column “real images”: validation images measured against the test set.";
   return html`
     <section class="card" aria-label="Evaluations">
       <h2>What tfgen-evaluate measured</h2>
       <div class="scroll" tabindex="0" role="group" aria-label="Table of evaluations">
         ${table(headings, rows)}</div>
-      ${hasReal && explanation}${missing}
+      ${hasReal && html`<p class="hint">${note}</p>`}${missing}
     </section>`;
 }

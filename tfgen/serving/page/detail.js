@@ -117,11 +117,10 @@ export class ImageDetail {
     this.heading.textContent = isChanged ? "Edited image" : "Image";
     const description = `${title}, seed ${this.seed}`;
     this.canvas.ariaLabel = description;
-    const { temperature } = this;
     this.facts.replaceChildren(html`
       <span>${title}</span><strong class="seed-value">seed ${this.seed}</strong>
       <span>${picture.width} × ${picture.height} pixels</span>
-      ${temperature === 1 ? null : html`<span>temperature ${temperature}</span>`}`);
+      ${this.temperature !== 1 && html`<span>temperature ${this.temperature}</span>`}`);
     this.#showBars();
     this.#explain(isChanged);
     // An edited image is of no seed, so tfgen-sample does not draw it.

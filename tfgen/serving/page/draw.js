@@ -54,7 +54,6 @@ class Draw {
     this.invert = checkbox("Invert light and dark", setOptions);
     this.note = html`<p class="hint"></p>`;
     const openFile = ({ target }) => target.files.length && this.#openFile(target.files[0]);
-    const takeTestImage = () => this.#takeTestImage();
     return html`
       <section class="card" aria-label="Drawing">
         <h2>Draw here</h2>
@@ -62,7 +61,7 @@ class Draw {
         <div class="row tools">
           <button @click=${() => this.#clear()}>Clear</button>
           <button @click=${() => this.#undo()}>Undo</button>
-          ${this.real && html`<button @click=${takeTestImage}>Test image</button>`}
+          ${this.real && html`<button @click=${() => this.#takeTestImage()}>Test image</button>`}
           <label class="button">Open a file<input type="file" accept="image/*" class="unseen"
             aria-label="Open an image file" @change=${openFile}></label>
         </div>
