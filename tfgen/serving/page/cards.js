@@ -82,13 +82,13 @@ export class PosteriorCard extends Card {
         <span class="arrow">→ latent vector →</span>
         <figure>${this.reconstruction}<figcaption>reconstruction</figcaption></figure>
       </div>
-      <h3>From the drawing to a sample</h3>
-      <div class="row">${[this.morphed, ...this.#morphControls()]}</div>
       <h3>Its latent vector</h3>
       ${this.bars.node}
       <p class="hint">The encoder gives a normal distribution, the posterior: the bars are its
         means, the lines its standard deviations. A standard deviation near 1 means that the model
         hardly uses that dimension.</p>
+      <h3>From the drawing to a sample</h3>
+      <div class="row">${[this.morphed, ...this.#morphControls()]}</div>
       ${this.neighbours}`);
   }
 

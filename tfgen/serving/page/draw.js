@@ -12,8 +12,8 @@ export const title = "Draw";
 export const lead = (models) => html`
   The other views turn latent vectors into images. This view goes the other way: draw
   ${models.every(hasDigits) ? "a digit" : "something"}, and the <em>encoder</em> of a model finds a
-  latent vector for it. A classifier says what it is. A model with a likelihood says how likely the
-  image is.`;
+  latent vector for it. A classifier says what it is.
+  ${models.some((model) => model.hasBitsPerDim) && "A likelihood says how typical it is."}`;
 export const accepts = (model) => model.hasPosterior || model.isClassifier || model.hasBitsPerDim;
 export const needs = "No model here takes images. Train one: tfgen-train vae.";
 export const mount = (...parts) => new Draw(...parts);
