@@ -1,5 +1,7 @@
 // The state of a view is in the fragment of the address: `#samples?model=gan&seed=7`.
 
+import { MAX_IMAGE_SEED, unsigned } from "./numbers.js";
+
 // Chromium refuses more than 200 changes of the address in 30 seconds.
 const WRITE_INTERVAL = 200; // milliseconds
 
@@ -21,8 +23,8 @@ export function linkTo(view, values = { ...lastValues.get(view), story: null }) 
 
 /** The values of one view, which the address repeats. */
 export class State {
-  /** What the address names and is not here: `model foo`. */
-  missing = [];
+  /** What the address has and nobody can use: `model=foo`. */
+  missing = new Set();
   #values;
   #timer = null;
   #written = 0;
@@ -39,16 +41,34 @@ export class State {
   }
 
   /** A value as a number; the fallback if it is missing, no number, or out of range. */
-  number(name, fallback, least = -Infinity, most = Infinity) {
-    const text = this.#values[name];
-    const value = text === undefined || text === "" ? NaN : Number(text);
-    return Number.isFinite(value) && value >= least && value <= most ? value : fallback;
+  number(name, fallback, least = -Infinity, most = Infinity, isValid = Number.isFinite) {
+    const text = this.text(name);
+    if (text === "") return fallback;
+    const value = text.trim() === "" ? NaN : Number(text);
+    return isValid(value) && value >= least && value <= most ? value : this.reject(name, fallback);
   }
 
   /** A value as an integer; the fallback if it is missing, no integer, or out of range. */
   integer(name, fallback, least = -Infinity, most = Infinity) {
-    const value = this.number(name, fallback, least, most);
-    return Number.isInteger(value) ? value : fallback;
+    return this.number(name, fallback, least, most, Number.isInteger);
+  }
+
+  /** A value as the seed of an image, unsigned; old addresses have negative ones. */
+  imageSeed(name, fallback) {
+    return unsigned(this.integer(name, fallback, -(2 ** 31), MAX_IMAGE_SEED));
+  }
+
+  /** The one of some options that a value names; by default the first one. */
+  choice(name, options, fallback = options[0]) {
+    const text = this.text(name);
+    if (text === "") return fallback;
+    return options.find((option) => String(option) === text) ?? this.reject(name, fallback);
+  }
+
+  /** Notes that a value is of no use; returns the fallback. */
+  reject(name, fallback = null) {
+    this.missing.add(`${name}=${this.text(name)}`);
+    return fallback;
   }
 
   /** Changes values; null removes one. */

@@ -1,10 +1,10 @@
 // Between: interpolation from one image to another, along a line and along an arc.
 
-import { chosenVersion, rebuild, seedControl, slider, versionControls } from "./controls.js";
+import { rebuild, seedControl, slider, versionChoice } from "./controls.js";
 import { announce, html } from "./elements.js";
 import { ImageGrid, pictureCanvas } from "./images.js";
-import { MAX_SEED, MIN_IMAGE_SEED, decimals, imageSeeds, linear, norm,
-  spherical } from "./numbers.js";
+import { MAX_IMAGE_SEED, decimals, imageSeeds, linear, norm, percent, spherical,
+  unsigned } from "./numbers.js";
 import { saveControls } from "./save.js";
 import { Latest } from "./requests.js";
 
@@ -17,10 +17,8 @@ export const lead = () => html`
 export const mount = (...parts) => new Between(...parts);
 
 const STRIP = 9; // images of a strip
-const FRAMES = 25; // of a GIF from one end to the other
-const sharesOf = (n) => Array.from({ length: n }, (_, i) => i / (n - 1));
-const SHARES = sharesOf(STRIP);
-const CHOICES = imageSeeds(0, 16); // seeds to choose an end from
+const SHARES = Array.from({ length: STRIP }, (_, i) => i / (STRIP - 1));
+const CHOICES = imageSeeds(0, 16).map(unsigned); // seeds to choose an end from
 const SECONDS = 4; // of the animation from one end to the other
 const ENDS = [
   { key: "from", title: "Start", seed: CHOICES[1] },
@@ -33,32 +31,15 @@ const PATHS = [
 
 class Between {
   constructor(root, state, context, samplers) {
-    Object.assign(this, { state, samplers });
+    Object.assign(this, { root, state, samplers });
     this.chosenEnd = "from";
-    this.body = html`<div></div>`;
-    root.append(this.body);
-    this.ends = new Latest(
-      context,
-      (seeds, signal) => this.#computeEnds(seeds, signal),
-      (result) => this.#showEnds(result),
-      this.body,
-    );
-    this.points = new Latest(
-      context,
+    this.ends = new Latest(context, (seeds, signal) => this.#computeEnds(seeds, signal),
+      (result) => this.#showEnds(result), root);
+    this.points = new Latest(context,
       (share, signal) => this.version.decode(this.#pointsAt(share), signal),
-      (pictures, share) => this.#showPoints(pictures, share),
-    );
-    this.choices = new Latest(
-      context,
-      (seeds, signal) => this.version.sample(seeds, signal),
-      (pictures) => this.choiceGrid.paint(pictures),
-    );
-    this.walks = new Latest(
-      context,
-      ({ point }, signal) => this.version.decode(
-        sharesOf(FRAMES).map((share) => point(...this.latents, share)), signal),
-      (pictures) => this.saving.saveWalk(pictures),
-    );
+      (pictures, share) => this.#showPoints(pictures, share));
+    this.choices = new Latest(context, (seeds, signal) => this.version.sample(seeds, signal),
+      (pictures) => this.choiceGrid.paint(pictures));
     context.signal.addEventListener("abort", () => this.#pause());
     this.#build();
   }
@@ -68,17 +49,18 @@ class Between {
   }
 
   get seeds() {
-    return ENDS.map(({ key, seed }) => this.state.integer(key, seed, MIN_IMAGE_SEED, MAX_SEED));
+    return ENDS.map(({ key, seed }) => this.state.imageSeed(key, seed));
   }
 
   #build() {
-    const { state, samplers } = this;
     this.#pause();
-    [this.ends, this.points, this.choices, this.walks].forEach((latest) => latest.cancel());
+    [this.ends, this.points, this.choices].forEach((latest) => latest.cancel());
     this.latents = null;
-    this.version = chosenVersion(samplers, state);
-    const { model } = this.version;
-    this.body.className = `family-${model.family}`;
+    const change = () => rebuild(this.root, () => this.#build());
+    const { version, menus } = versionChoice(this.samplers, this.state, change);
+    this.version = version;
+    const { model } = version;
+    this.root.className = `family-${model.family}`;
     this.endCards = ENDS.map((end, i) => this.#endCard(end, this.seeds[i]));
     this.pathCards = PATHS.map((path) => this.#pathCard(path));
     this.play = html`<button class="main" @click=${() => this.#togglePlay()}>▶ Play</button>`;
@@ -88,22 +70,17 @@ class Between {
     this.note = html`<p class="hint"></p>`;
     this.choiceGrid = new ImageGrid("choices", "Images", CHOICES.map((seed) => `Take seed ${seed}`),
       (i) => this.#choose(CHOICES[i]));
-    const change = () => rebuild(this.body, () => this.#build());
-    const controls = versionControls(samplers, this.version, state, change);
     const [start, end] = this.endCards;
-    const strips = this.pathCards.flatMap(({ strip }) => strip.canvases);
-    const gifs = PATHS.map((path) => html`<button @click=${() =>
-      this.latents && this.walks.replace(path)}>Download GIF, ${path.key}</button>`);
-    this.saving = saveControls(() => [model.name, ...this.seeds].join("-"),
-      () => [{ canvases: strips, columns: STRIP }], ...gifs);
-    this.body.replaceChildren(html`
-      <div class="controls">${[...controls, this.slider, this.play]}</div>
+    const canvases = this.pathCards.flatMap(({ strip }) => strip.canvases);
+    this.root.replaceChildren(html`
+      <div class="controls">${[...menus, this.slider, this.play]}</div>
       <p class="hint">${model.familyLine}</p>
       <div class="journey">${[start, ...this.pathCards, end].map(({ node }) => node)}</div>
       ${this.note}
       ${this.pathCards.map(({ strip }, i) =>
         html`<div><h3>${PATHS[i].title}</h3>${strip.node}</div>`)}
-      ${this.saving}
+      ${saveControls(() => [model.name, ...this.seeds].join("-"),
+        () => [{ canvases, columns: STRIP }])}
       <fieldset class="card"><legend>Choose the two images</legend>
         <p>One click sets the start, the next one the end.</p>${this.choiceGrid.node}</fieldset>`);
     this.ends.replace(this.seeds);
@@ -113,7 +90,7 @@ class Between {
   #endCard({ key, title: name }, value) {
     const canvas = pictureCanvas(`${name} image`);
     const change = (seed) => this.#setEnd(key, seed);
-    const seed = seedControl(`${name} seed`, value, change, MIN_IMAGE_SEED);
+    const seed = seedControl(`${name} seed`, value, change, MAX_IMAGE_SEED);
     return { key, canvas, seed, node: journeyCard("end", name, canvas, seed) };
   }
 
@@ -211,8 +188,4 @@ class Between {
 function journeyCard(kind, name, canvas, below) {
   return html`<section class=${`card ${kind}`} aria-label=${name}>
     <h2>${name}</h2>${[canvas, below]}</section>`;
-}
-
-function percent(share) {
-  return `${Math.round(100 * share)} %`;
 }

@@ -1,10 +1,11 @@
 // What each kind of model says about a picture: the cards of the view Draw.
 
 import { LatentBars } from "./bars.js";
-import { NO_STATISTICS, chosenVersion, rebuild, versionControls } from "./controls.js";
+import { missingStatistics, rebuild, seedControl, slider, versionChoice } from "./controls.js";
 import { announce, html } from "./elements.js";
 import { pictureCanvas, realPictures } from "./images.js";
-import { decimals, distance, norm, softmax } from "./numbers.js";
+import { MAX_IMAGE_SEED, decimals, distance, norm, percent, softmax,
+  spherical } from "./numbers.js";
 import { Latest } from "./requests.js";
 
 const EMPTY = "Draw something, or take a test image.";
@@ -30,9 +31,7 @@ class Card {
     this.node = html`<section class="card" aria-label=${heading}>
       <h2>${heading}</h2>${[this.menus, this.summary, this.result]}</section>`;
     const compute = (picture, signal) => this.compute(picture, signal);
-    const paint = (result, picture) => {
-      this.summary.textContent = this.paint(result, picture);
-    };
+    const paint = (...result) => (this.summary.textContent = this.paint(...result));
     this.latest = new Latest(context, compute, paint, this.node);
     this.choose();
   }
@@ -40,22 +39,23 @@ class Card {
   /** Takes the version that the state names. */
   choose() {
     this.latest.cancel(); // a result of another version would be shown as one of this version
-    const options = { suffix: `-${this.key}` };
-    this.version = chosenVersion(this.models, this.state, options);
-    const { model } = this.version;
-    this.node.className = `card family-${model.family}`;
     const rechoose = () => {
       this.choose();
       this.onchange();
     };
-    const isOnly = this.models.length === 1 && model.versions.length === 1;
-    const nodes = versionControls(this.models, this.version, this.state, rechoose, options);
-    rebuild(this.menus, () => this.menus.replaceChildren(...(isOnly ? nodes.slice(1) : nodes)));
-    this.menus.hidden = !this.menus.children.length;
+    const options = { suffix: `-${this.key}` };
+    const { version, menus } = versionChoice(this.models, this.state, rechoose, options);
+    const { model } = version;
+    this.version = version;
+    this.node.className = `card family-${model.family}`;
+    if (this.models.length === 1 && model.versions.length === 1) menus.shift();
+    rebuild(this.menus, () => this.menus.replaceChildren(...menus));
+    this.menus.hidden = !menus.length;
   }
 
   /** Shows what the model makes of a picture; null: of none. */
   show(picture) {
+    this.picture = picture;
     if (picture) {
       this.latest.ask(picture);
       if (this.summary.textContent === EMPTY) this.summary.textContent = "Computing …";
@@ -74,10 +74,8 @@ export class PosteriorCard extends Card {
     this.drawing = pictureCanvas("the drawing");
     this.reconstruction = pictureCanvas("the reconstruction");
     this.bars = new LatentBars("Posterior of the drawing");
-    this.neighbours = html`<ol class="neighbours"></ol>`;
-    this.neighbourSection = html`<div hidden><h3>Nearest in latent space</h3>${this.neighbours}
-      <p class="hint">The test images whose latent vectors are nearest to that of the drawing.</p>
-      </div>`;
+    this.morphed = pictureCanvas("the drawing on its way to the sample");
+    this.neighbours = html`<div></div>`;
     this.result.append(html`
       <div class="arrow-row">
         <figure>${this.drawing}<figcaption>drawing</figcaption></figure>
@@ -89,19 +87,24 @@ export class PosteriorCard extends Card {
       <p class="hint">The encoder gives a normal distribution, the posterior: the bars are its
         means, the lines its standard deviations. A standard deviation near 1 means that the model
         hardly uses that dimension.</p>
-      ${this.neighbourSection}`);
+      <h3>From the drawing to a sample</h3>
+      <div class="row">${[this.morphed, ...this.#morphControls()]}</div>
+      ${this.neighbours}`);
   }
 
   async compute(picture, signal) {
     const { version } = this; // the menu may choose another one meanwhile
     const [posterior] = await version.encode([picture], signal);
-    const [reconstruction] = await version.decode([posterior.mean], signal);
-    return { posterior, reconstruction, tests: await this.#encodeTests(version, signal) };
+    const [sample] = await version.latents([this.seed], signal);
+    const point = spherical(posterior.mean, sample, this.share);
+    const pictures = await version.decode([posterior.mean, point], signal);
+    return { posterior, pictures, tests: await this.#encodeTests(version, signal) };
   }
 
-  paint({ posterior, reconstruction, tests }, picture) {
+  paint({ posterior, pictures: [reconstruction, morphed], tests }, picture) {
     picture.paint(this.drawing);
     reconstruction.paint(this.reconstruction);
+    morphed.paint(this.morphed);
     this.bars.show(posterior.mean, posterior.stddev);
     // A test image is not its own neighbour.
     const others = tests.filter((test) => String(test.picture.bytes) !== String(picture.bytes));
@@ -112,11 +115,30 @@ export class PosteriorCard extends Card {
   }
 
   clear() {
-    for (const canvas of [this.drawing, this.reconstruction]) {
+    for (const canvas of [this.drawing, this.reconstruction, this.morphed]) {
       [canvas.height, canvas.width] = this.version.model.shape;
     }
     this.bars.show(new Float32Array(this.version.model.latentDim));
-    this.neighbourSection.hidden = true;
+    this.neighbours.replaceChildren();
+  }
+
+  get share() {
+    return this.state.number("share", 0.5, 0, 1);
+  }
+
+  get seed() {
+    return this.state.imageSeed("seed", 0);
+  }
+
+  /** How far to go along the arc from the posterior mean, and to the latents of which seed. */
+  #morphControls() {
+    const change = (values) => {
+      this.state.set(values);
+      this.show(this.picture);
+    };
+    const range = { min: 0, max: 1, step: 0.01, value: this.share, format: percent };
+    return [slider("Position from drawing to sample", range, (share) => change({ share })),
+      seedControl("Seed of the sample", this.seed, (seed) => change({ seed }), MAX_IMAGE_SEED)];
   }
 
   /** The test images with their posterior means; none if the data set is not at hand. */
@@ -148,8 +170,10 @@ export class PosteriorCard extends Card {
       picture.paint(canvas);
       return html`<li>${[canvas, text]}</li>`;
     });
-    this.neighbours.replaceChildren(...items);
-    this.neighbourSection.hidden = !items.length;
+    this.neighbours.replaceChildren(items.length ? html`
+      <h3>Nearest in latent space</h3><ol class="neighbours">${items}</ol>
+      <p class="hint">The test images whose latent vectors are nearest to that of the drawing.</p>`
+      : "");
   }
 }
 
@@ -169,8 +193,8 @@ export class ClassifierCard extends Card {
     const probabilities = softmax(logits);
     this.#showBars(probabilities);
     const best = probabilities.indexOf(Math.max(...probabilities));
-    const percent = (100 * probabilities[best]).toFixed(0);
-    const text = `Most probable: ${this.version.model.className(best)}, with ${percent} %.`;
+    const name = this.version.model.className(best);
+    const text = `Most probable: ${name}, with ${percent(probabilities[best])}.`;
     announce(text);
     return text;
   }
@@ -184,7 +208,7 @@ export class ClassifierCard extends Card {
     const { model } = this.version;
     this.list.replaceChildren(...probabilities.map((probability, label) => {
       const bar = mark("bar", { width: `${100 * probability}%` });
-      return chartRow(model.className(label), bar, `${(100 * probability).toFixed(0)} %`);
+      return chartRow(model.className(label), bar, percent(probability));
     }));
   }
 }
@@ -217,29 +241,21 @@ export class LikelihoodCard extends Card {
   #showScale(bits) {
     const { bitsPerDim: ranges } = this.version;
     if (!ranges) {
-      this.scale.replaceChildren(html`<li class="note">${this.#missingScale()}</li>`);
+      this.scale.replaceChildren(html`<li class="note">${missingStatistics(this.version)}</li>`);
       return;
     }
     const values = [...Object.values(ranges).flat(), bits ?? 0];
     const [least, most] = [Math.min(0, ...values), 1.05 * Math.max(...values)];
-    const percent = (value) => `${(100 * (value - least)) / (most - least)}%`;
-    const tick = (value) => mark("tick", { left: percent(value) });
+    const place = (value) => `${(100 * (value - least)) / (most - least)}%`;
+    const tick = (value) => mark("tick", { left: place(value) });
     const names = { test: "test images", inverted: "inverted", noise: "noise" };
     const rows = Object.keys(names).filter((key) => key in ranges).map((key) => {
       const [low, median, high] = ranges[key];
-      const range = mark("range", { left: percent(low), width: percent(least + high - low) });
+      const range = mark("range", { left: place(low), width: place(least + high - low) });
       return chartRow(names[key], [range, tick(median)], decimals(median));
     });
     if (bits !== null) rows.unshift(chartRow("your image", tick(bits), decimals(bits), "own"));
     this.scale.replaceChildren(...rows);
-  }
-
-  #missingScale() {
-    const { isMeasured, model } = this.version;
-    if (isMeasured) return NO_STATISTICS;
-    return model.realAddress
-      ? "The server is still measuring test images; open this view again later."
-      : "There is no scale: the test images of this model are not on the server.";
   }
 }
 

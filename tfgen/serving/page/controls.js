@@ -4,8 +4,12 @@ import { html } from "./elements.js";
 import { ALL_CLASSES, ModelVersion } from "./models.js";
 import { MAX_SEED, randomSeed } from "./numbers.js";
 
-/** What a view shows if the server could not compute what it needs of test images. */
-export const NO_STATISTICS = "Statistics of test images are not available for this model.";
+/** Why a version has no statistics of test images. */
+export function missingStatistics({ isMeasured, model }) {
+  return isMeasured || !model.realAddress
+    ? "Statistics of test images are not available for this model."
+    : "The server is still measuring test images; open this view again later.";
+}
 
 let controls = 0;
 
@@ -16,16 +20,18 @@ export function labelled(label, control, ...further) {
     <div class="row">${[control, ...further]}</div></div>`;
 }
 
-/** A menu; `options` are pairs of a value and its text. */
+/** A menu; `options` are values, or pairs of a value and its text. */
 export function menu(label, options, value, onchange) {
-  const items = options.map(([key, text]) =>
-    new Option(text, key, false, String(key) === String(value)));
+  const items = options.map((option) => {
+    const [key, text = key] = [option].flat();
+    return new Option(text, key, false, String(key) === String(value));
+  });
   const select = html`<select @change=${() => onchange(select.value)}>${items}</select>`;
   return labelled(label, select);
 }
 
 /** A seed, and a button that takes another one. */
-export function seedControl(label, value, onchange, least = 0) {
+export function seedControl(label, value, onchange, most = MAX_SEED) {
   const change = () => {
     if (input.value !== "" && input.checkValidity()) onchange(Number(input.value));
   };
@@ -35,7 +41,7 @@ export function seedControl(label, value, onchange, least = 0) {
     change();
   };
   const input = html`<input type="number" class="seed" inputmode="numeric" step="1"
-    value=${value} min=${least} max=${MAX_SEED} @input=${change}>`;
+    value=${value} min="0" max=${most} @input=${change}>`;
   const control = labelled(label, input, html`<button title="Take another seed"
     aria-label=${`New ${label.toLowerCase()}`} @click=${takeAnother}>New</button>`);
   control.show = (seed) => (input.value = seed);
@@ -65,55 +71,58 @@ export function checkbox(label, onchange) {
 }
 
 /**
- * The version that a state names: its model, number and class.
+ * The version that a state names, and the menus that choose its model, number and class.
  *
  * The values are `model`, `version` and `class`, with a suffix where a view has several of them.
  * What the state does not name is the fallback model, by default the first one, its newest
- * version, and all classes or the first one.
+ * version, and all classes or the first one. `onchange` runs after a menu changed the state.
  */
-export function chosenVersion(models, state, options = {}) {
+export function versionChoice(models, state, onchange, options = {}) {
   const { suffix = "", fallback = models[0], allClasses = false } = options;
-  const name = state.text(`model${suffix}`);
-  const known = models.find((entry) => entry.name === name);
-  if (name && !known) state.missing.push(`model ${name}`);
-  const model = known ?? fallback;
-  const asked = state.integer(`version${suffix}`, model.newest);
-  const isKnown = model.versions.some((version) => version.number === asked);
-  if (!isKnown) state.missing.push(`${model.name} version ${asked}`);
-  const number = isKnown ? asked : model.newest;
-  if (!model.numClasses || model.isClassifier) return new ModelVersion(model, number);
-  const first = allClasses ? ALL_CLASSES : 0;
-  const label = state.integer(`class${suffix}`, first, 0, model.numClasses - 1);
-  return new ModelVersion(model, number, label);
-}
-
-/** The menus of a version: model, version and class. `onchange` runs after the state changed. */
-export function versionControls(models, version, state, onchange, options = {}) {
-  const { suffix = "", allClasses = false } = options;
-  const { model } = version;
-  const chooser = (label, choices, value, changesOf) =>
-    menu(label, choices, value, (chosen) => {
-      state.set(changesOf(chosen));
+  const [ofModel, ofVersion, ofClass] = ["model", "version", "class"].map((key) => key + suffix);
+  const names = models.map(({ name }) => name);
+  const name = state.choice(ofModel, names, fallback.name);
+  const model = models[names.indexOf(name)];
+  const numbers = model.versions.map(({ number }) => number);
+  const number = state.choice(ofVersion, numbers);
+  const labels = [...Array(model.isClassifier ? 0 : model.numClasses).keys()];
+  if (allClasses && labels.length) labels.unshift(ALL_CLASSES);
+  const label = labels.length ? state.choice(ofClass, labels) : null;
+  const chooser = (heading, key, choices, value, further = {}) =>
+    menu(heading, choices, value, (chosen) => {
+      state.set({ [key]: chosen, ...further });
       onchange();
     });
-  const names = models.map(({ name }) => [name, name]);
-  const nodes = [
-    chooser("Model", names, model.name, (name) =>
-      ({ [`model${suffix}`]: name, [`version${suffix}`]: null, [`class${suffix}`]: null })),
-  ];
-  if (model.versions.length > 1) {
-    const numbers = model.versions.map(({ number, shipped }) =>
-      [number, shipped ? `${number} (shipped)` : number]);
-    nodes.push(chooser("Version", numbers, version.number, (number) =>
-      ({ [`version${suffix}`]: number })));
+  const menus = [chooser("Model", ofModel, names, name, { [ofVersion]: null, [ofClass]: null })];
+  if (numbers.length > 1) {
+    const texts = model.versions.map(({ shipped }, i) =>
+      [numbers[i], shipped ? `${numbers[i]} (shipped)` : numbers[i]]);
+    menus.push(chooser("Version", ofVersion, texts, number));
   }
-  if (version.label !== null) {
-    const classes = Array.from({ length: model.numClasses }, (_, i) => [i, model.className(i)]);
-    if (allClasses) classes.unshift([ALL_CLASSES, "all classes, in turn"]);
-    nodes.push(chooser("Class", classes, version.label, (label) =>
-      ({ [`class${suffix}`]: label === ALL_CLASSES ? null : label })));
+  if (label !== null) {
+    const texts = labels.map((value) =>
+      [value, value === ALL_CLASSES ? "all classes, in turn" : model.className(value)]);
+    menus.push(chooser("Class", ofClass, texts, label));
   }
-  return nodes;
+  return { version: new ModelVersion(model, number, label), menus };
+}
+
+/**
+ * The models of the data set that a state names, which can be compared with each other; one of them
+ * with real images, if there is one; and the menu of data sets, if there are several.
+ */
+export function dataChoice(models, state, onchange) {
+  const groups = Map.groupBy(models, ({ dataset, shape }) =>
+    `${dataset ?? "unknown"}, ${shape.slice(0, 2).join(" × ")}`);
+  const realOf = (key) => groups.get(key).find((model) => model.realAddress);
+  const keys = [...groups.keys()].sort((a, b) => Boolean(realOf(b)) - Boolean(realOf(a)));
+  const key = state.choice("data", keys);
+  const choose = (data) => {
+    state.set({ data, against: null });
+    onchange();
+  };
+  const choice = keys.length > 1 ? menu("Data set", keys, key, choose) : null;
+  return { key, group: groups.get(key), real: realOf(key), choice };
 }
 
 /** Rebuilds a part of the page; the focus goes to the control that has the label of the old one. */

@@ -5,7 +5,7 @@ import { LatentBars } from "./bars.js";
 import { announce, html } from "./elements.js";
 import { pictureCanvas } from "./images.js";
 import { ModelVersion } from "./models.js";
-import { decimals, norm, scaled, shortened } from "./numbers.js";
+import { decimals, norm, scaled, shortened, signed } from "./numbers.js";
 import { copyButton, saveControls } from "./save.js";
 import { Latest } from "./requests.js";
 import { address } from "./source.js";
@@ -20,10 +20,8 @@ export class ImageDetail {
     this.canvas = pictureCanvas("the image");
     this.facts = html`<p></p>`;
     this.bars = new LatentBars("Latent vector", (index, value) => this.#edit(index, value));
-    this.hint = html`<p class="hint"></p>`;
-    this.reset = html`<button hidden @click=${() => this.#undo()}>Undo the changes</button>`;
-    this.links = html`<p class="links"></p>`;
-    this.commands = html`<div class="commands"></div>`;
+    this.explanation = html`<div></div>`;
+    this.commands = html`<div></div>`;
     const save = saveControls(() => this.#fileName(),
       () => [{ canvases: [this.canvas], columns: 1 }]);
     this.node = html`
@@ -32,7 +30,7 @@ export class ImageDetail {
           <button class="close" aria-label="Close the image" @click=${onclose}>×</button></div>
         <div class="pair">${[this.canvas, this.facts]}</div>
         <h3>Latent vector</h3>
-        ${[this.bars.node, this.hint, this.reset, this.links, save, this.commands]}
+        ${[this.bars.node, this.explanation, save, this.commands]}
       </aside>`;
     const compute = (request, signal) => this.#compute(request, signal);
     this.latest = new Latest(context, compute, (picture) => this.#paint(picture), this.node);
@@ -44,14 +42,13 @@ export class ImageDetail {
     const key = `${fixed.title} ${fixed.label} ${seed}`;
     const isSame = key === this.key;
     Object.assign(this, { key, version: fixed, seed, temperature });
-    this.changes = readChanges(this.state.text("edit"), version.model.latentDim);
+    this.changes = this.#readChanges();
     this.node.hidden = false;
-    if (isSame) {
-      this.latest.ask();
-    } else {
+    if (!isSame) {
       this.latents = null;
-      this.latest.replace();
+      this.latest.cancel();
     }
+    this.latest.ask();
   }
 
   close() {
@@ -75,6 +72,17 @@ export class ImageDetail {
       ? await version.sample([seed], signal)
       : await version.decode([this.vector], signal);
     return picture;
+  }
+
+  /** The changed latents that the address names, `3~1.25_7~-0.5`, by index. */
+  #readChanges() {
+    const { latentDim } = this.version.model;
+    const pairs = this.state.text("edit").split("_").filter(Boolean)
+      .map((pair) => pair.split("~").map(Number));
+    const valid = pairs.filter(([index, value]) =>
+      Number.isInteger(index) && index >= 0 && index < latentDim && Number.isFinite(value));
+    if (valid.length < pairs.length) this.state.reject("edit");
+    return new Map(valid);
   }
 
   #edit(index, value) {
@@ -109,44 +117,33 @@ export class ImageDetail {
     this.heading.textContent = isChanged ? "Edited image" : "Image";
     const description = `${title}, seed ${this.seed}`;
     this.canvas.ariaLabel = description;
-    const { temperature } = this;
     this.facts.replaceChildren(html`
       <span>${title}</span><strong class="seed-value">seed ${this.seed}</strong>
       <span>${picture.width} × ${picture.height} pixels</span>
-      ${temperature === 1 ? null : html`<span>temperature ${temperature}</span>`}`);
+      ${this.temperature !== 1 && html`<span>temperature ${this.temperature}</span>`}`);
     this.#showBars();
-    this.#explain();
-    this.reset.hidden = !isChanged;
-    this.#showLinks();
-    this.#showCommands();
+    this.#explain(isChanged);
+    // An edited image is of no seed, so tfgen-sample does not draw it.
+    const inFile = !isChanged && command("The same image again, in a file", this.#sampleCommand());
+    const overHttp = address && command("Pixel values as JSON, over HTTP", this.#curl());
+    this.commands.replaceChildren(...[inFile, overHttp].filter(Boolean));
     announce(`Image of ${description}${isChanged ? ", edited" : ""}`);
   }
 
-  #explain() {
-    const { latentDim } = this.version.model;
-    const isMany = latentDim > MANY;
-    this.hint.replaceChildren(html`
-      Each image has its own seed, derived from the grid's seed. The seed gives the latent vector:
-      ${latentDim} random numbers from a normal distribution. The vector has length
-      ${decimals(norm(this.vector), 1)}. Drag a bar to change the image.
-      ${isMany ? `With ${latentDim} dimensions, one bar changes little.` : null}`);
-  }
-
-  #showLinks() {
+  #explain(isChanged) {
     const { model, number, label } = this.version;
+    const { latentDim } = model;
     const values = { model: model.name, version: number, class: label };
     const between = linkTo("between", { ...values, from: this.seed });
     const plane = linkTo("plane", { ...values, seed: this.seed });
-    this.links.replaceChildren(html`<a href=${between}>Interpolate to another image</a>
-      <a href=${plane}>Explore the latent space around it</a>`);
-  }
-
-  #showCommands() {
-    // An edited image is of no seed, so tfgen-sample does not draw it.
-    const inFile =
-      !this.changes.size && command("The same image again, in a file", this.#sampleCommand());
-    const overHttp = address && command("Pixel values as JSON, over HTTP", this.#curl());
-    this.commands.replaceChildren(...[inFile, overHttp].filter(Boolean));
+    this.explanation.replaceChildren(html`
+      <p class="hint">Each image has its own seed, derived from the grid's seed. The seed gives the
+        latent vector: ${latentDim} random numbers from a normal distribution. The vector has length
+        ${decimals(norm(this.vector), 1)}. Drag a bar to change the image.
+        ${latentDim > MANY && `With ${latentDim} dimensions, one bar changes little.`}</p>
+      ${isChanged && html`<button @click=${() => this.#undo()}>Undo the changes</button>`}
+      <p class="links"><a href=${between}>Interpolate to another image</a>
+        <a href=${plane}>Explore the latent space around it</a></p>`);
   }
 
   #sampleCommand() {
@@ -160,7 +157,8 @@ export class ImageDetail {
 
   #curl() {
     const { model, number, label } = this.version;
-    let body = { instances: [label === null ? this.seed : { seed: this.seed, label }] };
+    const seed = signed(this.seed);
+    let body = { instances: [label === null ? seed : { seed, label }] };
     if (this.changes.size || this.temperature !== 1) {
       const inputs = { latents: [Array.from(this.vector, shortened)] };
       if (label !== null) inputs.label = [label];
@@ -181,11 +179,4 @@ function command(label, text) {
   const code = html`<code tabindex="0" aria-label=${label}>${text}</code>`;
   return html`<div class="command"><h3>${label}</h3>${code}
     ${copyButton("Copy", "text/plain", () => text)}</div>`;
-}
-
-/** The changed latents that an address names, `3~1.25_7~-0.5`, by index. */
-function readChanges(text, latentDim) {
-  const isIndex = (index) => Number.isInteger(index) && index >= 0 && index < latentDim;
-  const pairs = text.split("_").filter(Boolean).map((pair) => pair.split("~").map(Number));
-  return new Map(pairs.filter(([index, value]) => isIndex(index) && Number.isFinite(value)));
 }

@@ -12,8 +12,8 @@ export const title = "Draw";
 export const lead = (models) => html`
   The other views turn latent vectors into images. This view goes the other way: draw
   ${models.every(hasDigits) ? "a digit" : "something"}, and the <em>encoder</em> of a model finds a
-  latent vector for it. A classifier says what it is. A model with a likelihood says how likely the
-  image is.`;
+  latent vector for it. A classifier says what it is.
+  ${models.some((model) => model.hasBitsPerDim) && "A likelihood says how typical it is."}`;
 export const accepts = (model) => model.hasPosterior || model.isClassifier || model.hasBitsPerDim;
 export const needs = "No model here takes images. Train one: tfgen-train vae.";
 export const mount = (...parts) => new Draw(...parts);
@@ -54,7 +54,6 @@ class Draw {
     this.invert = checkbox("Invert light and dark", setOptions);
     this.note = html`<p class="hint"></p>`;
     const openFile = ({ target }) => target.files.length && this.#openFile(target.files[0]);
-    const takeTestImage = () => this.#takeTestImage();
     return html`
       <section class="card" aria-label="Drawing">
         <h2>Draw here</h2>
@@ -62,7 +61,7 @@ class Draw {
         <div class="row tools">
           <button @click=${() => this.#clear()}>Clear</button>
           <button @click=${() => this.#undo()}>Undo</button>
-          ${this.real && html`<button @click=${takeTestImage}>Test image</button>`}
+          ${this.real && html`<button @click=${() => this.#takeTestImage()}>Test image</button>`}
           <label class="button">Open a file<input type="file" accept="image/*" class="unseen"
             aria-label="Open an image file" @change=${openFile}></label>
         </div>
@@ -89,8 +88,11 @@ class Draw {
     const strokes = this.state.text("strokes");
     const index = this.state.integer("test", -1, 0);
     const isDrawing = strokes && this.pad.showText(strokes);
+    if (strokes && !isDrawing) this.state.reject("strokes");
     this.#take(null);
-    if (!isDrawing && index >= 0 && this.real) this.#showTestImage(index);
+    if (isDrawing || index < 0) return;
+    if (this.real) this.#showTestImage(index);
+    else this.state.reject("test");
   }
 
   #onStroke() {

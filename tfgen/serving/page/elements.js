@@ -36,6 +36,15 @@ function setAttribute(node, name, value) {
   else node.setAttribute(name, value === true ? "" : value);
 }
 
+/** A table: the headings of its columns, and for each row a heading and texts. */
+export function table(headings, rows) {
+  const cell = (text) => html`<td>${text}</td>`;
+  const row = ([heading, ...texts]) =>
+    html`<tr><th scope="row">${heading}</th>${texts.map(cell)}</tr>`;
+  return html`<table><thead><tr><td></td>${headings}</tr></thead>
+    <tbody>${rows.map(row)}</tbody></table>`;
+}
+
 /** Tells screen readers what happened. */
 export function announce(message) {
   document.getElementById("status").textContent = message;

@@ -1,10 +1,22 @@
-// The game: which images are real? The visitor is the discriminator.
+// Game: which images are real? The visitor is the discriminator.
 
-import { menu } from "./controls.js";
-import { html } from "./elements.js";
+import { linkTo } from "./address.js";
+import { dataChoice, menu, rebuild, versionChoice } from "./controls.js";
+import { html, table } from "./elements.js";
 import { ImageGrid, realPictures } from "./images.js";
-import { MAX_SEED, imageSeeds, randomNumbers, randomSeed, shuffle } from "./numbers.js";
+import { MAX_SEED, imageSeeds, percent, randomNumbers, randomSeed, shuffle } from "./numbers.js";
 import { Latest } from "./requests.js";
+import { shareButton } from "./save.js";
+
+export const name = "game";
+export const title = "Game";
+export const lead = () => html`
+  Half of these images are real, models drew the others. Be the <em>discriminator</em>: click those
+  that you think are real. A GAN trains its generator against such a discriminator.`;
+export const accepts = (model) => model.isSampler && model.realAddress !== null;
+export const needs =
+  "There are no real images for these models; tfgen-serve --data-dir FOLDER shows them.";
+export const mount = (...parts) => new Game(...parts);
 
 const COUNT = 12;
 const NAMES = Array.from({ length: COUNT }, (_, i) => `Image ${i + 1}`);
@@ -14,57 +26,58 @@ const REAL = "real images";
 const scores = {};
 
 /** A round is a function of its number, so that a link shows the same images. */
-export class Game {
-  constructor(versions, real, state, context) {
-    Object.assign(this, { versions, real, state });
+class Game {
+  constructor(root, state, context, samplers) {
+    Object.assign(this, { root, state, samplers });
     this.message = html`<p class="verdict" role="status"></p>`;
     this.grid = html`<div></div>`;
     this.check = html`<button class="main" disabled @click=${() => this.#check()}>Check</button>`;
     this.next = html`<button @click=${() => this.#start(randomSeed())}>Next round</button>`;
+    this.share = shareButton("Share the result", "Copy the result", () => ({
+      text: this.boast, url: new URL(linkTo(name), location.href).href }));
     this.table = html`<div></div>`;
-    const options = [["", "all models"], ...versions.map(({ model: { name } }) => [name, name])];
-    const asked = state.text("against");
-    if (!options.some(([key]) => key === asked)) state.missing.push(`model ${asked}`);
-    const opponent = menu("Against", options, asked, (value) => {
-      state.set({ against: value || null });
-      this.#start(this.round);
-    });
-    this.node = html`
-      <section class="card" aria-label="Game">
-        <h2>Which ones are real?</h2>
-        <p>Half of these images are real, the others are samples. Click those that you think are
-          real.</p>
-        <div class="controls">${opponent}</div>
-        ${this.grid}
-        <div class="row">${[this.check, this.next]}</div>
-        ${[this.message, this.table]}
-      </section>`;
     const draw = (round, signal) => this.#draw(round, signal);
     this.latest = new Latest(context, draw, (items) => this.#show(items), this.grid);
     this.#showScores();
-    // The models are asked for the samples above first, and for these when they are looked at.
-    const observer = new IntersectionObserver(([{ isIntersecting }]) => {
-      if (!isIntersecting) return;
-      observer.disconnect();
-      this.#start(this.round);
-    });
-    observer.observe(this.node);
+    this.#build();
   }
 
-  get round() {
-    return this.state.integer("round", 1, 0, MAX_SEED);
+  #build() {
+    const { state } = this;
+    const change = () => rebuild(this.root, () => this.#build());
+    const { key, group, real, choice } = dataChoice(this.samplers, state, change);
+    this.real = real;
+    this.versions = group.map((model) => versionChoice([model], state, change,
+      { suffix: `-${model.name}`, allClasses: true }).version);
+    const names = group.map((model) => model.name);
+    this.opponent = state.choice("against", names, "");
+    const opponents = menu("Against", [["", "all models"], ...names], this.opponent, (against) => {
+      state.set({ against: against || null });
+      change();
+    });
+    state.set({ data: key });
+    this.root.replaceChildren(html`
+      <section class="card" aria-label="Game">
+        <h2>Which ones are real?</h2>
+        <div class="controls">${[choice, opponents]}</div>
+        ${this.grid}
+        <div class="row">${[this.check, this.next, this.share]}</div>
+        ${[this.message, this.table]}
+      </section>`);
+    this.#start(state.integer("round", 1, 0, MAX_SEED));
   }
 
   #start(round) {
     this.state.set({ round });
     this.message.textContent = "";
+    this.share.hidden = true;
     this.check.disabled = true; // until the images of the round are there
     this.latest.replace(round);
   }
 
   /** The images of a round in random order, each with the model that drew it; null: real. */
   async #draw(round, signal) {
-    const opponent = this.versions.find(({ model }) => model.name === this.state.text("against"));
+    const opponent = this.versions.find(({ model }) => model.name === this.opponent);
     const random = randomNumbers(round);
     const versions = opponent ? [opponent] : shuffle(this.versions, random);
     const half = COUNT / 2;
@@ -109,9 +122,11 @@ export class Game {
       item.ariaLabel = `${NAMES[i]}: ${truth}, ${isRight ? "correct" : "wrong"}`;
       return isRight;
     });
-    this.message.textContent =
-      `You classified ${numberOf(results)} of ${COUNT} images correctly. Guessing gets half on ` +
+    const result = `${numberOf(results)} of ${results.length}`;
+    this.message.textContent = `You classified ${result} images correctly. Guessing gets half on ` +
       "average; against a perfect generator, nobody does better.";
+    this.boast = `I got ${result} right: which images are real, which did a model draw?`;
+    this.share.hidden = false;
     this.#showScores();
     this.next.focus();
   }
@@ -121,14 +136,13 @@ export class Game {
     if (!results.length) return;
     const rows = Object.keys(scores).sort().map((source) => {
       const [total, right] = [scores[source].length, numberOf(scores[source])];
-      const cells = [total, right, total - right].map((number) => html`<td>${number}</td>`);
-      return html`<tr><th scope="row">${source}</th>${cells}</tr>`;
+      return [source, total, right, total - right];
     });
-    const percent = Math.round((100 * numberOf(results)) / results.length);
+    const headings = ["images", "correct", "wrong"].map((text) =>
+      html`<th scope="col">${text}</th>`);
     this.table.replaceChildren(html`
-      <h3>Your accuracy so far: ${percent} %</h3>
-      <table><thead><tr><td></td><th scope="col">images</th><th scope="col">correct</th>
-        <th scope="col">wrong</th></tr></thead><tbody>${rows}</tbody></table>`);
+      <h3>Your accuracy so far: ${percent(numberOf(results) / results.length)}</h3>
+      ${table(headings, rows)}`);
   }
 }
 

@@ -1,7 +1,7 @@
 // Images as bytes, and canvases that show them.
 
-import { html } from "./elements.js";
-import { fetchImage } from "./requests.js";
+import { announce, html } from "./elements.js";
+import { Latest, fetchImage } from "./requests.js";
 
 /**
  * An image of bytes.
@@ -78,7 +78,25 @@ export class ImageGrid {
     const button = (canvas, i) => html`<button class="image" aria-label=${names[i]}
       @click=${() => onclick(i)}>${canvas}</button>`;
     this.items = onclick ? this.canvases.map(button) : this.canvases;
-    this.node = html`<div class=${kind} role="group" aria-label=${label}>${this.items}</div>`;
+    this.node = html`<div class=${kind} role="group" aria-label=${label}
+      @focusin=${({ target }) => this.#stopAt(target)}
+      @keydown=${(event) => this.#onKey(event)}>${this.items}</div>`;
+    if (onclick) this.#stopAt(this.items[0]);
+  }
+
+  /** Makes one button the stop of the tabulator; from there, the arrow keys go on. */
+  #stopAt(target) {
+    this.items.forEach((item) => (item.tabIndex = item === target ? 0 : -1));
+  }
+
+  #onKey(event) {
+    const columns = getComputedStyle(this.node).gridTemplateColumns.split(" ").length;
+    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
+    const ends = { Home: 0, End: this.items.length - 1 };
+    const index = ends[event.key] ?? this.items.indexOf(event.target) + steps[event.key];
+    if (!this.items[index]) return;
+    event.preventDefault();
+    this.items[index].focus();
   }
 
   paint(pictures) {
@@ -86,11 +104,30 @@ export class ImageGrid {
   }
 }
 
+/**
+ * A card of a grid of images, which is between `controls` and `notes`.
+ *
+ * `compute(value, signal)` returns the pictures of a value that `latest` is asked for.
+ */
+export class GridCard {
+  constructor(context, { kind, count, title, family, controls, notes, compute, onclick = null }) {
+    const names = Array.from({ length: count }, (_, i) => `${title}: image ${i + 1}`);
+    this.images = new ImageGrid(kind, title, names, onclick);
+    this.node = html`<section class=${`card family-${family}`} aria-label=${title}>
+      ${[...controls, this.images.node, ...notes]}</section>`;
+    const show = (pictures) => {
+      this.images.paint(pictures);
+      announce(`${title}: ${pictures.length} images`);
+    };
+    this.latest = new Latest(context, compute, show, this.node);
+  }
+}
+
 /** What draws on a canvas that has an image, at most `limit` pixels on its longer side. */
 export function drawn(source, limit = Infinity) {
   const factor = Math.min(1, limit / Math.max(source.width, source.height));
-  const width = Math.max(1, Math.round(source.width * factor));
-  const height = Math.max(1, Math.round(source.height * factor));
+  const [width, height] = [source.width, source.height].map((side) =>
+    Math.max(1, Math.round(side * factor)));
   const canvas = html`<canvas width=${width} height=${height}></canvas>`;
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.imageSmoothingQuality = "high";

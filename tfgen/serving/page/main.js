@@ -6,24 +6,30 @@ import * as compare from "./compare.js";
 import { emptyNote } from "./controls.js";
 import * as draw from "./draw.js";
 import { html } from "./elements.js";
+import * as game from "./game.js";
 import * as learning from "./learning.js";
 import { Model } from "./models.js";
 import * as plane from "./plane.js";
 import * as samples from "./samples.js";
-import { copyButton } from "./save.js";
+import { shareButton } from "./save.js";
 import { RequestError, isAborted, readListing } from "./requests.js";
-import { checkServer } from "./source.js";
+import { address, checkServer } from "./source.js";
 import { storyBar, storyLink } from "./story.js";
 
-// A view has a name, a title, a lead, `mount`, and at times which models it takes, and what it says
-// without one.
-const VIEWS = [samples, between, plane, draw, compare, learning];
-const NO_SAMPLER = "No model here draws images. Train one: tfgen-train vae.";
+// A view has a name, a title, a lead, `mount`, and at times which models or runs it takes, and what
+// it says without one.
+const USUAL = {
+  accepts: (model) => model.isSampler,
+  needs: "No model here draws images. Train one: tfgen-train vae.",
+};
+const VIEWS = [samples, between, plane, draw, compare, game, learning].map((view) =>
+  ({ ...USUAL, ...view }));
 const WATCH_INTERVAL = 10_000; // milliseconds
+const LONGEST_PART = 40; // of a link in a message
 const content = document.getElementById("content");
 const failureBox = document.getElementById("alert");
 let failureSource = null;
-let mounted = null; // the view that is shown, its state, and what ends it
+let mounted = null; // the state of the view that is shown, and what ends it
 
 /** Shows an error; it stays until its source, a `Latest`, succeeds, or the view is shown again. */
 function showFailure(error, source = null) {
@@ -53,79 +59,77 @@ async function watchServer() {
 /** Gives each family's class its colour. */
 function showColours(models) {
   const sheet = new CSSStyleSheet();
-  for (const { family, colour } of models) {
-    sheet.insertRule(`.family-${CSS.escape(family)} { --colour: ${colour}; }`);
-  }
+  sheet.replaceSync(models.map(({ family, colour }) =>
+    `.family-${CSS.escape(family)} { --colour: ${colour}; }`).join(""));
   document.adoptedStyleSheets = [sheet];
 }
 
 /** Reads the listing, which has new versions and statistics at times, and shows the view. */
 async function mountView() {
-  const { view, values } = readAddress();
-  const module = VIEWS.find(({ name }) => name === view) ?? VIEWS[0];
-  mounted?.state.close();
+  mounted?.state?.close();
   mounted?.abort.abort();
-  const state = new State(module.name, values);
   const abort = new AbortController();
-  mounted = { module, state, abort };
+  mounted = { abort };
   try {
-    const listing = await readListing(abort.signal);
+    const { models: listed, runs = [] } = await readListing(abort.signal);
     failureSource = null;
     failureBox.replaceChildren();
-    const models = listing.models.map((entry) => new Model(entry));
-    const { runs = [] } = listing;
+    const models = listed.map((entry) => new Model(entry));
     showColours(models);
-    showLinks(runs.length ? VIEWS : VIEWS.filter((other) => other !== learning), storyLink(models));
-    showFooter(listing);
-    showView(module, state, abort.signal, models, runs);
+    showFooter(models);
+    // A server may have more models later; an exported page, or without a run, shows what it has.
+    const entries = [...models, ...runs];
+    const views = VIEWS.map((view) => ({ ...view, shown: entries.filter(view.accepts) })).filter(
+      ({ name, shown }) => shown.length || (address && name !== learning.name));
+    const { view: asked, values } = readAddress();
+    const view = views.find(({ name }) => name === asked) ?? views[0];
+    mounted.state = new State(view.name, view.name === asked ? values : {});
+    if (asked && asked !== view.name) mounted.state.missing.add(`#${asked}`);
+    showView(view, mounted.state, abort.signal, models);
+    showLinks(views, view, storyLink(models));
   } catch (error) {
     showFailure(error);
   }
 }
 
-function showView(module, state, signal, models, runs) {
-  const { title, lead, mount, accepts = (model) => model.isSampler, needs = NO_SAMPLER } = module;
-  document.title = `${title} · tfgen`;
-  const accepted = module === learning ? runs : models.filter(accepts);
-  const body = html`<div><p class="lead">${lead(accepted)}</p></div>`;
-  const copyLink = copyButton("Copy link", "text/plain", () => location.href);
-  const story = storyBar(state.text("story"), models, body);
-  content.replaceChildren(
-    html`<div class="top"><h1>${title}</h1>${copyLink}</div>${[story, body]}`);
-  story?.querySelector("button").focus();
+function showView({ title, lead, mount, needs, shown }, state, signal, models) {
+  const root = html`<div></div>`;
+  const body = html`<div><p class="lead">${lead(shown)}</p>${root}</div>`;
+  const share = shareButton("Share", "Copy link", () =>
+    ({ title: document.title, url: location.href }));
+  const story = storyBar(state, models, body, share);
+  document.title = `${story?.querySelector("h1").textContent ?? title} · tfgen`;
+  content.replaceChildren(story ?? html`<div class="top"><h1>${title}</h1>${share}</div>`, body);
+  story?.querySelector(".main").focus();
   const context = { signal, fail: showFailure, succeed: clearFailure };
-  if (accepted.length) mount(body, state, context, accepted);
-  else body.append(emptyNote(needs));
-  if (state.missing.length) {
-    const names = [...new Set(state.missing)].join(", ");
-    failureBox.append(`The link names what is not here: ${names}. This is shown instead.`);
+  if (shown.length) mount(root, state, context, shown);
+  else root.append(emptyNote(needs));
+  const parts = [...state.missing].map((part) =>
+    part.length > LONGEST_PART ? `${part.slice(0, LONGEST_PART)}…` : part);
+  if (parts.length) {
+    failureBox.append(`This page cannot use a part of the link: ${parts.join(", ")}. ` +
+      "It shows what it has instead.");
   }
 }
 
 /** Shows the links to views, and one to the story if there is one. */
-function showLinks(views, storyAddress) {
-  const isStory = Boolean(mounted.state.text("story"));
+function showLinks(views, view, storyAddress) {
+  const isStory = Boolean(content.querySelector(".story"));
   const link = (href, isCurrent, title) =>
     html`<a href=${href} aria-current=${isCurrent && "page"}>${title}</a>`;
   const links = views.map(({ name, title }) =>
-    link(linkTo(name), !isStory && name === mounted.module.name, title));
+    link(linkTo(name), !isStory && name === view.name, title));
   if (storyAddress) links.push(link(storyAddress, isStory, "Story"));
   const hadFocus = document.activeElement?.closest?.("#views");
   document.getElementById("views").replaceChildren(...links);
-  if (hadFocus) links.find((link) => link.ariaCurrent).focus();
+  if (hadFocus) links.find((link) => link.ariaCurrent)?.focus();
 }
 
-function updateLink(view) {
-  const index = VIEWS.findIndex(({ name }) => name === view);
-  document.getElementById("views").children[index].href = linkTo(view);
-}
-
-function showFooter({ models }) {
-  const list = models
-    .map(({ name, versions }) => `${name} ${versions.map(({ number }) => number).join(", ")}`)
-    .join(" · ");
-  const text = `Models and versions on this page: ${list}.`;
-  document.getElementById("footer").textContent = text;
+function showFooter(models) {
+  const list = models.map(({ name, versions }) =>
+    `${name} ${versions.map(({ number }) => number).join(", ")}`);
+  document.getElementById("footer").textContent =
+    `Models and versions on this page: ${list.join(" · ")}.`;
 }
 
 document.querySelector(".skip").addEventListener("click", (event) => {
@@ -136,5 +140,6 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 addEventListener("hashchange", mountView);
 addEventListener("focus", watchServer);
 setInterval(watchServer, WATCH_INTERVAL);
-addEventListener("addresschange", ({ detail }) => updateLink(detail));
+addEventListener("addresschange", ({ detail: view }) =>
+  document.querySelector(`#views [href^="#${view}"]`)?.setAttribute("href", linkTo(view)));
 mountView();

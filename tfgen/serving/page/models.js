@@ -1,8 +1,8 @@
 // The models of the listing, and requests to a version of one.
 
 import { Picture } from "./images.js";
-import { shortened } from "./numbers.js";
-import { predict } from "./source.js";
+import { shortened, signed } from "./numbers.js";
+import { address, predict } from "./source.js";
 
 /** Stands for the classes 0, 1, 2, … in turn. */
 export const ALL_CLASSES = "all";
@@ -10,15 +10,11 @@ export const ALL_CLASSES = "all";
 /** A model of the listing. */
 export class Model {
   constructor(entry) {
-    this.name = entry.name;
-    this.family = entry.family;
-    this.colour = entry.colour;
+    // How the newest version was trained is a summary in a layman's words, and details.
+    const { name, family, colour, summary, details, versions, dataset } = entry;
+    Object.assign(this, { name, family, colour, summary, details, versions, dataset });
     // What the family is, in a sentence; empty for a family that is not installed.
     this.familyLine = entry.family_line;
-    // How the newest version was trained: in a layman's words, and its settings.
-    this.summary = entry.summary;
-    this.details = entry.details;
-    this.versions = entry.versions;
     this.signatures = entry.signatures ?? {};
     this.shape = entry.image_shape ?? [];
     // The background of its training images: 1 is light, -1 dark, 0 neither.
@@ -26,39 +22,21 @@ export class Model {
     this.latentDim = entry.latent_dim ?? 0;
     this.numClasses = entry.num_classes ?? 0;
     this.classNames = entry.class_names ?? [];
-    this.dataset = entry.dataset;
     this.realAddress = entry.real ? entry.real.replace(/^\//, "") : null;
-    // Whether the server has finished with the test images, even if there are no statistics.
-    this.isMeasured = Boolean(entry.test_statistics);
+    // Whether a server has finished with the test images, even if there are no statistics.
+    this.isMeasured = !address || Boolean(entry.test_statistics);
     this.directions = entry.test_statistics?.latent_directions ?? null;
     // Numbers by which an exported page knows latents whose images it brings, by view.
     this.preview = entry.preview ?? {};
     this.bitsPerDim = entry.test_statistics?.bits_per_dim ?? null;
-  }
-
-  /** The number of the newest version. */
-  get newest() {
-    return this.versions[0].number;
-  }
-
-  /** Whether it draws images. */
-  get isSampler() {
-    return "latents" in this.signatures && "decode" in this.signatures;
-  }
-
-  /** Whether it is a classifier. */
-  get isClassifier() {
-    return "logits" in (this.signatures.features?.outputs ?? {});
-  }
-
-  /** Whether it encodes an image as a normal distribution of latent vectors. */
-  get hasPosterior() {
-    return "stddev" in (this.signatures.encode?.outputs ?? {});
-  }
-
-  /** Whether it measures the bits/dim of an image. */
-  get hasBitsPerDim() {
-    return "bits_per_dim" in (this.signatures.log_prob?.outputs ?? {});
+    this.newest = versions[0].number;
+    // What it can: draw images; classify them; encode an image as a normal distribution of latent
+    // vectors; measure the bits/dim of an image.
+    const { features, encode, log_prob: likelihood } = this.signatures;
+    this.isSampler = "latents" in this.signatures && "decode" in this.signatures;
+    this.isClassifier = "logits" in (features?.outputs ?? {});
+    this.hasPosterior = "stddev" in (encode?.outputs ?? {});
+    this.hasBitsPerDim = "bits_per_dim" in (likelihood?.outputs ?? {});
   }
 
   /** What a class is called. */
@@ -94,15 +72,15 @@ export class ModelVersion {
     return this.label === ALL_CLASSES ? index % this.model.numClasses : this.label;
   }
 
-  /** The images of seeds. */
+  /** The images of seeds; a request has these as signed integers. */
   async sample(seeds, signal) {
-    const { images } = await this.#call("sample", { seed: seeds }, signal);
+    const { images } = await this.#call("sample", { seed: seeds.map(signed) }, signal);
     return images.map(Picture.fromValues);
   }
 
   /** The latent vectors of seeds. */
   async latents(seeds, signal) {
-    const { latents } = await this.#call("latents", { seed: seeds }, signal);
+    const { latents } = await this.#call("latents", { seed: seeds.map(signed) }, signal);
     return latents.map((vector) => Float32Array.from(vector));
   }
 
@@ -138,12 +116,12 @@ export class ModelVersion {
   #callWithImages(signature, pictures, signal) {
     const images = pictures.map((picture) => picture.toLists());
     const inputs = { images };
-    if ("seed" in this.#signature(signature).inputs) inputs.seed = images.map(() => 0);
+    if ("seed" in this.model.signatures[signature].inputs) inputs.seed = images.map(() => 0);
     return this.#call(signature, inputs, signal);
   }
 
   async #call(name, inputs, signal) {
-    const signature = this.#signature(name);
+    const signature = this.model.signatures[name];
     if ("label" in signature.inputs && !("label" in inputs)) {
       const size = Object.values(inputs)[0].length;
       inputs.label = Array.from({ length: size }, (_, i) => this.labelAt(i) ?? 0);
@@ -152,9 +130,5 @@ export class ModelVersion {
     // The only output comes without its name.
     const names = Object.keys(signature.outputs);
     return names.length === 1 ? { [names[0]]: outputs } : outputs;
-  }
-
-  #signature(name) {
-    return this.model.signatures[name];
   }
 }

@@ -1,8 +1,12 @@
 // Seeds, latent vectors and probabilities. The results agree with those of tfgen in Python.
 
-/** The smallest seed of an image, and the largest seed of an image or a grid: 32-bit integers. */
-export const MIN_IMAGE_SEED = -(2 ** 31);
+/** The largest seeds of a grid and of an image, which the page shows without a sign. */
 export const MAX_SEED = 2 ** 31 - 1;
+export const MAX_IMAGE_SEED = 2 ** 32 - 1;
+
+/** The seed of an image as the page shows it, and as requests have it: 32-bit integers. */
+export const unsigned = (seed) => seed >>> 0;
+export const signed = (seed) => seed | 0;
 
 /**
  * The seeds of the n images of a request, 32-bit integers: `tfgen-sample --seed` has the same.
@@ -134,6 +138,11 @@ export function softmax(logits) {
 /** A float32 in as many digits as tell it from its neighbours. */
 export function shortened(value) {
   return Number(Math.fround(value).toPrecision(9));
+}
+
+/** A share in percent. */
+export function percent(share) {
+  return `${Math.round(100 * share)} %`;
 }
 
 /** A number with a minus sign that is as wide as a plus. */

@@ -1,12 +1,12 @@
 // Plane: two directions of the latent space, and the image under the pointer.
 
 import { LatentBars } from "./bars.js";
-import { NO_STATISTICS, chosenVersion, labelled, menu, rebuild, seedControl,
-  versionControls } from "./controls.js";
+import { labelled, menu, missingStatistics, rebuild, seedControl,
+  versionChoice } from "./controls.js";
 import { axesPlane, principalPlane, randomPlane } from "./directions.js";
 import { announce, html, pointerOn } from "./elements.js";
 import { pictureCanvas } from "./images.js";
-import { MAX_SEED, MIN_IMAGE_SEED, clamp, decimals, imageSeeds, pointOfPlane } from "./numbers.js";
+import { MAX_IMAGE_SEED, clamp, decimals, imageSeeds, pointOfPlane } from "./numbers.js";
 import { saveControls } from "./save.js";
 import { Latest } from "./requests.js";
 
@@ -25,37 +25,30 @@ const LIMIT = 3; // the plane goes from −3 to 3
 const SIDE = 13; // images of a row of the plane
 const STEP = 0.1; // of an arrow key
 // What spans the plane.
-const AXES = "axes";
-const PRINCIPAL = "principal";
-const RANDOM = "random";
+const [PRINCIPAL, RANDOM, AXES] = ["principal", "random", "axes"];
 // Milliseconds between two looks at whether the pointer rests.
 const REST = 30;
 
 class Plane {
   constructor(root, state, context, samplers) {
-    Object.assign(this, { state, samplers });
-    this.body = html`<div></div>`;
-    root.append(this.body);
-    this.planes = new Latest(context, (_, signal) => this.#drawPlane(signal), () => {});
-    this.points = new Latest(
-      context,
+    Object.assign(this, { root, state, samplers });
+    this.planes = new Latest(context, (point, signal) => this.#drawPlane(point, signal), () => {});
+    this.points = new Latest(context,
       ({ x, y }, signal) => this.version.decode([pointOfPlane(this.plane, x, y)], signal),
-      ([picture], point) => this.#showPoint(picture, point),
-    );
+      ([picture], point) => this.#showPoint(picture, point));
     this.#build();
   }
 
   /** What spans the plane: two dimensions are its axes, more leave a choice. */
   get directions() {
-    const asked = this.state.text("directions");
-    const isChoice = this.version.model.latentDim > 2 && [PRINCIPAL, RANDOM].includes(asked);
-    return isChoice ? asked : AXES;
+    if (this.version.model.latentDim === 2) return this.state.choice("directions", [AXES]);
+    const choices = [PRINCIPAL, RANDOM, AXES];
+    return this.state.choice("directions", choices, choices[this.version.directions ? 0 : 1]);
   }
 
   get seed() {
     const isMean = this.directions === PRINCIPAL && !this.state.text("seed");
-    const [fallback] = imageSeeds(0, 1);
-    return isMean ? null : this.state.integer("seed", fallback, MIN_IMAGE_SEED, MAX_SEED);
+    return isMean ? null : this.state.imageSeed("seed", imageSeeds(0, 1)[0]);
   }
 
   get axes() {
@@ -67,25 +60,25 @@ class Plane {
     const { state, samplers } = this;
     this.plane = null;
     const fallback = samplers.find((model) => model.latentDim === 2);
-    this.version = chosenVersion(samplers, state, { fallback });
-    const { model } = this.version;
-    if (!state.text("directions") && model.latentDim > 2) {
-      state.set({ directions: this.version.directions ? PRINCIPAL : RANDOM });
-    }
-    this.body.className = `family-${model.family}`;
-    const menus = versionControls(samplers, this.version, state, () =>
-      this.#change({ directions: null, seed: null, first: null, second: null }));
-    this.body.replaceChildren(html`
+    const { version, menus } = versionChoice(samplers, state, () =>
+      this.#change({ directions: null, seed: null, first: null, second: null }), { fallback });
+    this.version = version;
+    const { model } = version;
+    // The server may have statistics later, but the link shows the same then.
+    if (model.latentDim > 2) state.set({ directions: this.directions });
+    this.root.className = `family-${model.family}`;
+    this.root.replaceChildren(html`
       <div class="controls">${[...menus, ...this.#directionControls()]}</div>
       <p class="hint">${model.familyLine}</p>
       <div class="split plane">${[this.#map(), this.#panel()]}</div>
-      ${saveControls(() => `${model.name}-plane`, () => [{ canvases: [this.canvas], columns: 1 }])}`);
+      ${saveControls(() => `${model.name}-plane`,
+        () => [{ canvases: [this.canvas], columns: 1 }])}`);
     this.#askForPlane();
   }
 
   #change(values) {
     this.state.set({ x: null, y: null, ...values });
-    rebuild(this.body, () => this.#build());
+    rebuild(this.root, () => this.#build());
   }
 
   #directionControls() {
@@ -103,7 +96,7 @@ class Plane {
         this.state.set({ seed, x: null, y: null });
         this.#askForPlane();
       };
-      nodes.push(seedControl("Seed", this.seed, changeSeed, MIN_IMAGE_SEED));
+      nodes.push(seedControl("Seed", this.seed, changeSeed, MAX_IMAGE_SEED));
     }
     return nodes;
   }
@@ -167,20 +160,16 @@ class Plane {
   }
 
   #askForPlane() {
-    const { model, directions, isMeasured } = this.version;
     this.planes.cancel();
     this.points.cancel();
-    if (this.directions !== PRINCIPAL || directions) {
-      this.planes.ask();
-      return;
-    }
-    this.position.textContent = model.realAddress && !isMeasured
-      ? "The server is still encoding test images; open this view again later."
-      : NO_STATISTICS;
+    const isReady = this.directions !== PRINCIPAL || this.version.directions;
+    const [x, y] = ["x", "y"].map((axis) => this.state.number(axis, null, -LIMIT, LIMIT));
+    if (isReady) this.planes.ask({ x, y });
+    else this.position.textContent = missingStatistics(this.version);
   }
 
   /** Takes the plane that the state names, then draws its images row by row, from the middle. */
-  async #drawPlane(signal) {
+  async #drawPlane(point, signal) {
     const { version, canvas } = this;
     this.plane = {
       [PRINCIPAL]: ([latents]) => principalPlane(latents, version.directions),
@@ -188,7 +177,7 @@ class Plane {
       [AXES]: ([latents]) => axesPlane(latents, this.axes),
     }[this.directions](await this.#latentsOfPlane(signal));
     const { plane } = this;
-    const at = (axis) => clamp(this.state.number(axis, plane.start[axis]), -LIMIT, LIMIT);
+    const at = (axis) => point[axis] ?? clamp(plane.start[axis], -LIMIT, LIMIT);
     this.pinned = { x: at("x"), y: at("y") };
     this.#moveTo(this.pinned);
     const [height, width] = version.model.shape;
@@ -213,7 +202,7 @@ class Plane {
     if (version.model.latentDim === 2) return [new Float32Array(2)];
     if (seed === null) return [];
     const seeds = this.directions === RANDOM ? [seed, seed + 1, seed + 2] : [seed];
-    return version.latents(seeds.map((value) => value | 0), signal);
+    return version.latents(seeds, signal);
   }
 
   #moveTo(point) {

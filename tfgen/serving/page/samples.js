@@ -1,12 +1,11 @@
 // Samples: grids of images from a seed, of up to four models side by side.
 
-import { chosenVersion, rebuild, seedControl, slider, versionControls } from "./controls.js";
+import { rebuild, seedControl, slider, versionChoice } from "./controls.js";
 import { ImageDetail } from "./detail.js";
-import { announce, html } from "./elements.js";
-import { ImageGrid } from "./images.js";
-import { MAX_SEED, decimals, imageSeeds, scaled } from "./numbers.js";
+import { html } from "./elements.js";
+import { GridCard } from "./images.js";
+import { MAX_SEED, decimals, imageSeeds, scaled, unsigned } from "./numbers.js";
 import { saveControls } from "./save.js";
-import { Latest } from "./requests.js";
 
 export const name = "samples";
 export const title = "Samples";
@@ -18,6 +17,7 @@ export const mount = (...parts) => new Samples(...parts).show();
 
 const COUNT = 25;
 const SUFFIXES = ["", "2", "3", "4"];
+const IS_SMALL = matchMedia("(max-width: 640px)");
 
 class Samples {
   constructor(root, state, context, samplers) {
@@ -33,11 +33,12 @@ class Samples {
       ${saveControls(fileName, groups)}`);
   }
 
-  /** Chooses the visitor's own models, which come first, then one of each further family. */
+  /** Chooses the visitor's own models, then one of each further family; on a phone, the first. */
   #chooseFamilies() {
     const families = this.samplers.map(({ family }) => family);
     const chosen = this.samplers.filter(({ versions, family }, i) =>
       !versions[0].shipped || families.indexOf(family) === i);
+    if (IS_SMALL.matches) chosen.splice(1);
     SUFFIXES.forEach((suffix, i) => this.state.set({ [`model${suffix}`]: chosen[i]?.name }));
   }
 
@@ -71,13 +72,16 @@ class Samples {
     this.grids.forEach((grid) => grid.mark(key));
     const [column, index] = key.split(".");
     const grid = this.grids.find((entry) => entry.key === column);
-    if (!grid || !(Number(index) in grid.seeds)) this.detail.close();
-    else this.detail.show(grid.version, grid.seeds[index], Number(index), this.temperature);
+    const seed = grid?.seeds[index];
+    if (key && seed === undefined) this.state.reject("image");
+    if (seed === undefined) this.detail.close();
+    else this.detail.show(grid.version, seed, Number(index), this.temperature);
   }
 
   choose(key) {
     this.#select(key);
-    this.detail.node.scrollIntoView({ block: "nearest" });
+    // The panel of a phone may cover it.
+    this.columns.querySelector("[aria-pressed=true]").scrollIntoView({ block: "nearest" });
   }
 
   #draw() {
@@ -115,35 +119,32 @@ class Samples {
 }
 
 /** The column of one model. */
-class SampleGrid {
+class SampleGrid extends GridCard {
   constructor(view, suffix) {
     const { state, context, samplers } = view;
-    this.view = view;
-    this.key = suffix || "1";
     const options = { suffix, allClasses: true };
-    const version = chosenVersion(samplers, state, options);
-    this.version = version;
-    const controls = versionControls(samplers, version, state, () => view.show(), options);
-    if (suffix) controls.push(this.#removeButton(suffix));
-    const names = Array.from({ length: COUNT }, (_, i) => `Image ${i + 1}`);
-    this.images = new ImageGrid("grid", `Samples of ${version.title}`, names, (i) =>
-      view.choose(`${this.key}.${i}`));
-    this.node = html`
-      <section class=${`card family-${version.model.family}`} aria-label=${version.title}>
-        <div class="controls">${controls}</div>
-        ${this.images.node}
-        <p class="hint">${version.model.familyLine}</p>
-        ${version.summary && html`<details class="hint"><summary>${version.summary}</summary>
-          ${version.details}</details>`}
-      </section>`;
-    const compute = (request, signal) => this.#compute(request, signal);
-    this.latest = new Latest(context, compute, (pictures) => this.#paint(pictures), this.node);
+    const { version, menus } = versionChoice(samplers, state, () => view.show(), options);
+    const { title: heading, model, summary, details } = version;
+    if (suffix) {
+      menus.push(html`<button class="close" aria-label=${`Remove ${model.name}`}
+        @click=${() => view.remove(suffix)}>×</button>`);
+    }
+    const key = suffix || "1";
+    super(context, {
+      kind: "grid", count: COUNT, title: heading, family: model.family,
+      controls: [html`<div class="controls">${menus}</div>`],
+      notes: [html`<p class="hint">${model.familyLine}</p>`,
+        summary && html`<details class="hint"><summary>${summary}</summary>${details}</details>`],
+      compute: (request, signal) => this.#compute(request, signal),
+      onclick: (i) => view.choose(`${key}.${i}`),
+    });
+    Object.assign(this, { view, key, version });
   }
 
   /** Shows the images of the view's seed; their names are known at once. */
   draw() {
     const { version, view } = this;
-    this.seeds = imageSeeds(view.seed, COUNT);
+    this.seeds = imageSeeds(view.seed, COUNT).map(unsigned);
     this.images.items.forEach((item, i) => {
       const label = version.labelAt(i);
       const ofClass = label === null ? "" : ` of class ${version.model.className(label)}`;
@@ -162,15 +163,5 @@ class SampleGrid {
     if (temperature === 1) return this.version.sample(seeds, signal);
     const latents = await this.version.latents(seeds, signal);
     return this.version.decode(latents.map((vector) => scaled(vector, temperature)), signal);
-  }
-
-  #paint(pictures) {
-    this.images.paint(pictures);
-    announce(`${pictures.length} images of ${this.version.title}, seed ${this.view.seed}`);
-  }
-
-  #removeButton(suffix) {
-    return html`<button class="close" aria-label=${`Remove ${this.version.model.name}`}
-      @click=${() => this.view.remove(suffix)}>×</button>`;
   }
 }

@@ -1,37 +1,34 @@
-// Saves and shares what a view shows: a picture of any size, an animation, a link.
+// Saves and shares what a view shows: a picture of any size, a link.
 
 import { menu } from "./controls.js";
 import { announce, html } from "./elements.js";
-import { encodeGif } from "./gif.js";
 
 const SCALES = [1, 4, 10];
 // Pixels between images, pixels between groups of images, and the height of a group's title.
 const [GAP, MARGIN, TITLE] = [1, 4, 24];
-const FRAME = 8; // hundredths of a second that an image of a GIF is shown
 const NOTICE = 2000; // milliseconds that a button shows its result
+// A computer has its own ways to send a file on.
+const IS_TOUCHED = matchMedia("(pointer: coarse)");
 
 /**
  * Controls that save what a view shows: a size, and buttons for a PNG and for the clipboard.
  *
  * `name()` is that of the file, without its ending. `groups()` are the images, side by side: their
- * `canvases`, row by row in `columns`, below a `title` if there are several groups. `further` are
- * buttons. The method `saveWalk(pictures)` saves a GIF from the first picture to the last and back.
+ * `canvases`, row by row in `columns`, below a `title` if there are several groups.
  */
-export function saveControls(name, groups, ...further) {
+export function saveControls(name, groups) {
   let scale = SCALES.at(-1);
   const sizes = SCALES.map((value) => [value, `${value} ×`]);
   const png = () =>
     sheet(groups().filter(({ canvases }) => canvases[0].hasAttribute("width")), scale);
-  const save = async () => download(await png(), `${name()}.png`);
-  const controls = html`<div class="controls save">
+  const save = async () => {
+    const file = new File([await png()], `${name()}.png`, { type: "image/png" });
+    if (!IS_TOUCHED.matches || !share({ files: [file] })) download(file);
+  };
+  return html`<div class="controls save">
     ${menu("Enlarge", sizes, scale, (value) => (scale = Number(value)))}
     <button @click=${save}>Download PNG</button>
-    ${[copyButton("Copy image", "image/png", png), ...further]}</div>`;
-  controls.saveWalk = (pictures) => {
-    const frames = [...pictures, ...pictures.slice(1, -1).reverse()];
-    download(encodeGif(frames, scale, FRAME), `${name()}.gif`);
-  };
-  return controls;
+    ${copyButton("Copy image", "image/png", png)}</div>`;
 }
 
 /** A button that copies what `content` returns: a text, a blob or the promise of one. */
@@ -48,8 +45,23 @@ export function copyButton(label, type, content) {
   return node;
 }
 
-function download(blob, name) {
-  html`<a href=${URL.createObjectURL(blob)} download=${name}></a>`.click();
+/** A button that shares a title and a link, or copies a text and a link. */
+export function shareButton(label, copyLabel, content) {
+  const text = () => [content().text, content().url].filter(Boolean).join(" ");
+  return navigator.share
+    ? html`<button @click=${() => share(content())}>${label}</button>`
+    : copyButton(copyLabel, "text/plain", text);
+}
+
+/** Opens the phone's own sheet for what is shared; returns whether there is one. */
+function share(content) {
+  if (content.files && !navigator.canShare?.(content)) return false;
+  navigator.share(content).catch(() => {}); // the visitor closed the sheet
+  return true;
+}
+
+function download(file) {
+  html`<a href=${URL.createObjectURL(file)} download=${file.name}></a>`.click();
 }
 
 /** A PNG of groups of images side by side; each pixel becomes `scale` × `scale`. */

@@ -2,6 +2,7 @@
 
 import { linkTo } from "./address.js";
 import { html } from "./elements.js";
+import { accepts as acceptsGame } from "./game.js";
 
 // Each step shows a view of a model that it accepts; its answer may be in a part of the view.
 const STEPS = [
@@ -26,39 +27,55 @@ const STEPS = [
     question: "Flow matching turns noise into digits. What if the noise is weak?",
     answer: `The digits get plainer and more alike. Move the temperature to the right: with too much
       noise, some of it stays in the images.` },
-  { model: "gan", view: "compare", values: { data: "mnist, 28 × 28", round: 6 }, part: "[aria-label=Game]",
+  { model: "gan", accepts: acceptsGame, view: "game", part: "[aria-label=Game]",
+    values: { data: "mnist, 28 × 28", round: 6 },
     question: "Can you tell real digits from those of the models?",
     answer: "Half of these are real. Click those, then Check." },
 ];
 
-/** The link to the first step from a number on that these models can show; null: there is none. */
-export function storyLink(models, first = 1) {
-  const index = STEPS.findIndex(({ model, accepts = () => true }, i) =>
-    i + 1 >= first && models.some((entry) => entry.name === model && accepts(entry)));
-  if (index < 0) return null;
-  const { model, view, values } = STEPS[index];
-  return linkTo(view, { model, version: 1, ...values, story: index + 1 });
+/** The steps that these models can show, with their links. */
+function stepsOf(models) {
+  const steps = STEPS.map((step, i) => {
+    const values = { model: step.model, version: 1, ...step.values, story: i + 1 };
+    return { ...step, number: i + 1, link: linkTo(step.view, values) };
+  });
+  return steps.filter(({ model, accepts = () => true }) =>
+    models.some((entry) => entry.name === model && accepts(entry)));
+}
+
+/** The link to the first step; nothing if these models can show none. */
+export function storyLink(models) {
+  return stepsOf(models)[0]?.link;
 }
 
 /**
- * The question of a step above its view, which is hidden until the visitor asks for the answer; null
- * if there is no step of that number.
+ * The question that a state names, above its view, which is hidden until the visitor asks for the
+ * answer; null if there is none. `share` is a further button.
  */
-export function storyBar(number, models, view) {
-  if (!STEPS[number - 1]) return null;
-  const { question, answer, part } = STEPS[number - 1];
-  const next = storyLink(models, Number(number) + 1);
-  const link = next && html`<a href=${next} class="button">Next question</a>`;
+export function storyBar(state, models, view, share) {
+  const steps = stepsOf(models);
+  const numbers = steps.map(({ number }) => number);
+  const index = numbers.indexOf(state.choice("story", numbers, null));
+  if (index < 0) return null;
+  const { question, answer, part } = steps[index];
+  const next = steps[index + 1];
+  const ends = [
+    models.some(acceptsGame) && ["Play the game", linkTo("game")],
+    ["See the samples", linkTo("samples")],
+    ["Begin again", steps[0].link],
+  ];
+  const links = (next ? [["Next question", next.link]] : ends.filter(Boolean)).map(
+    ([text, href]) => html`<a href=${href} class="button">${text}</a>`);
   const text = html`<p hidden>${answer}</p>`;
   const show = () => {
     text.hidden = view.hidden = false;
-    bar.querySelector("button").replaceWith(link ?? "");
-    link?.focus();
+    button.replaceWith(html`<div class="row">${links}</div>`);
+    links[0].focus();
     if (part) view.querySelector(part)?.scrollIntoView({ block: "center" });
   };
-  const bar = html`<section class="card story" aria-label="Story">
-    <p class="hint">Story</p><h2>${question}</h2>
-    ${text}<button class="main" @click=${show}>Show me</button></section>`;
+  const button = html`<button class="main" @click=${show}>Show me</button>`;
   view.hidden = true;
-  return bar;
+  return html`<section class="card story" aria-label="Story">
+    <p class="hint">Story: ${index + 1} of ${steps.length}</p>
+    <div class="top"><h1>${question}</h1>${share}</div>${[text, button]}</section>`;
 }
