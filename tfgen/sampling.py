@@ -5,7 +5,7 @@ per batch, and the error texts. No TensorFlow here, so that a client of a server
 """
 
 import abc
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
 
@@ -103,33 +103,6 @@ def batches(n: int, size: int = BATCH) -> Iterator[slice]:
 def no_progress(parts: Sequence[slice], title: str) -> AbstractContextManager[Iterable[slice]]:
     """The `Track` that shows nothing: yields `parts`, without the `title`."""
     return nullcontext(parts)
-
-
-def in_batches(
-    function: Callable[..., Arrays],
-    inputs: Mapping[str, np.ndarray],
-    size: int = BATCH,
-    track: Track = no_progress,
-    title: str = "",
-) -> Arrays:
-    """The outputs `function(**inputs)`, computed `size` rows at a time.
-
-    Args:
-        function: takes arrays by name and returns arrays by name, all with the batch first.
-        inputs: arrays by name, all with the batch first.
-        size: rows per batch.
-        track: shows progress over the batches.
-        title: title of the progress display.
-
-    Returns:
-        Arrays `[N, …]` by name.
-    """
-    parts = list(batches(len(next(iter(inputs.values()))), size))
-    with track(parts, title) as steps:
-        outputs = [
-            function(**{key: array[part] for key, array in inputs.items()}) for part in steps
-        ]
-    return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
 
 
 def request_seeds(n: int, seed: int, seeds: Any = None) -> np.ndarray:

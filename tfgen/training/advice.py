@@ -15,7 +15,7 @@ from tfgen import registry
 
 _TABLE = Path(__file__).with_name("steps_to_quality.json")
 # Seconds of a run before its first step and after its last one.
-_AROUND = 30.0
+AROUND = 30.0
 # The steps after which pictures are worth a look, and those below which there is little but noise.
 _ENOUGH, FEW = 2000, 300
 _LEAST_MINUTES = 5
@@ -53,7 +53,7 @@ def fitting_steps(family: str, image_shape: tuple[int, ...], seconds: float) -> 
 
 def minutes_for(image_shape: tuple[int, ...]) -> int:
     """Minutes of a first training of a GAN."""
-    seconds = _ENOUGH * step_seconds("gan", image_shape) + _AROUND
+    seconds = _ENOUGH * step_seconds("gan", image_shape) + AROUND
     return max(_LEAST_MINUTES, math.ceil(seconds / 60))
 
 
@@ -67,7 +67,7 @@ def describe(image_shape: tuple[int, ...], minutes: float, slower: float = 1.0) 
     """
     lines = []
     for family in (family.name for family in registry.families()):
-        seconds = max(1.0, 60 * minutes - _AROUND) / slower
+        seconds = max(1.0, 60 * minutes - AROUND) / slower
         if steps := fitting_steps(family, image_shape, seconds):
             fid = _relative_fid(family, image_shape, max(1.0, steps))
             lines.append(f"  {family:<14} {steps:>9,.0f} steps   FID {fid:.1f}")
