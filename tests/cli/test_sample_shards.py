@@ -2,11 +2,8 @@
 
 import importlib
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -132,13 +129,7 @@ def test_the_same_command_restores_a_damaged_shard(
 def test_an_interrupted_command_continues_to_the_same_bytes(trained: Trained, here: Path) -> None:
     flags = [NAME, "--saved-models", str(trained.saved_models), "--n", "4000"]
     flags += ["--shard-size", "100", "--batch-size", "10", "--out"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tfgen", "sample", *flags, "shards"],
-        env=os.environ | {"PYTHONPATH": str(commands.ROOT), "TF_CPP_MIN_LOG_LEVEL": "2"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = commands.opened("sample", [*flags, "shards"], here)
     while process.poll() is None and not list(here.glob("shards/*00001-of-00040.tfrecord")):
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)

@@ -167,11 +167,3 @@ def test_dynamic_binarization_has_the_pixels_as_means() -> None:
     )
     assert events[:, 0, 0].max() == 0
     assert events[:, -1, -1].min() == 1
-
-
-def test_log_prob_is_a_function_of_image_and_seed(images: np.ndarray) -> None:
-    vae, seeds = VAE(image_shape=(6, 6, 1), latent_dim=3, hidden=(16,)), image_seeds(0, 8)
-    together = vae.log_prob(images[:8], seeds=seeds).numpy()
-    np.testing.assert_allclose(
-        together[2:3], vae.log_prob(images[2:3], seeds=seeds[2:3]), rtol=1e-5
-    )
