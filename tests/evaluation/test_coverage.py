@@ -13,9 +13,8 @@ LINE = np.arange(10.0)[:, None]
 def test_equal_to_prdc() -> None:
     real, samples = features()
     # prdc 0.2: compute_prdc(real_features=real, fake_features=samples, nearest_k=5).
-    np.testing.assert_allclose(
-        coverage(samples, real), (0.656, 0.49, 0.5956, 0.6033333333333334), rtol=1e-12
-    )
+    expected = 0.656, 0.49, 0.5956, 0.6033333333333334
+    np.testing.assert_allclose(coverage(samples, real), expected, rtol=1e-12)
 
 
 def test_a_set_covers_itself() -> None:

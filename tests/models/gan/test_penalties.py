@@ -66,9 +66,8 @@ def test_weights_and_intervals_multiply_the_penalty(policy: str) -> None:
     ):
         lazy = {**fields, "penalty_every": steps}
         np.testing.assert_allclose(loss(4, **lazy), plain + steps * weight * slope / 2, rtol=2e-5)
-        np.testing.assert_allclose(
-            loss(0, training=False, **lazy), plain + weight * slope / 2, rtol=2e-5
-        )
+        due = loss(0, training=False, **lazy)
+        np.testing.assert_allclose(due, plain + weight * slope / 2, rtol=2e-5)
         if steps > 1:
             np.testing.assert_array_equal(loss(3, **lazy), plain)
 
