@@ -131,9 +131,7 @@ def request_seeds(n: int, seed: int, seeds: Any = None) -> np.ndarray:
     return array.astype(np.int32)
 
 
-def request_labels(
-    n: int, num_classes: int, labels: Any = None, first: int = 0
-) -> np.ndarray | None:
+def request_labels(n: int, num_classes: int, labels: Any, first: int = 0) -> np.ndarray | None:
     """The class of each of n images to sample, `int32[n]`; None for an unconditional model.
 
     Args:

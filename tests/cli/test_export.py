@@ -145,7 +145,7 @@ def test_an_archive_takes_the_place_of_a_name(trained: Trained, here: Path) -> N
     assert files(Path("models") / NAME / "2") == files(version)
     archive.unlink()
     assert export("vae", "--format", "archive", "--out", archive) == 0
-    assert identify(archive).version[:2] == ("vae", 1)
+    assert identify(archive, Path("models")).version[:2] == ("vae", 1)
 
 
 def test_a_damaged_archive_is_refused(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,9 +40,8 @@ def _relative_fid(family: str, image_shape: tuple[int, ...], steps: float) -> fl
     """FID relative to that of real images after so many steps, or after the most in the table."""
     rows = sorted(_rows(family, image_shape[0] * image_shape[1]), key=lambda row: row["steps"])
     known = [math.log(row["steps"]) for row in rows]
-    return math.exp(
-        np.interp(math.log(steps), known, [math.log(row["fid"] / row["floor"]) for row in rows])
-    )
+    ratios = [math.log(row["fid"] / row["floor"]) for row in rows]
+    return math.exp(np.interp(math.log(steps), known, ratios))
 
 
 def fitting_steps(family: str, image_shape: tuple[int, ...], seconds: float) -> float:
