@@ -101,9 +101,8 @@ def parse(argv: list[str]) -> Request:
     elif saved is not None and first.minutes is not None:
         flags["minutes"] += minutes_used(folder)
     namespace = argparse.Namespace(**flags)
-    model, options = (
-        _flags.read_flags(namespace, kind) for kind in (entry.config, TrainingOptions)
-    )
+    model = _flags.read_flags(namespace, entry.config)
+    options = _flags.read_flags(namespace, TrainingOptions)
     model.check_options()
     unset = tuple(name for name in _EPOCH_OPTIONS if not saved and getattr(first, name) is None)
     config = RunConfig(entry.name, model, options, preset_epochs=unset)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tfgen.errors import UsageError, size_text
 from tfgen.evaluation.compare import compare, copied_images, decode_picture
-from tfgen.evaluation.job import DEFAULT_N, EvaluationRequest, Range
+from tfgen.evaluation.job import EvaluationRequest, Range, count_images
 from tfgen.evaluation.reading import read_evaluation
 from tfgen.publishing import versions
 from tfgen.publishing.artifacts import Artifact, identify
@@ -173,10 +173,7 @@ def open_images(artifact: Artifact, options: EvaluateOptions, console: Console) 
     with status("loading the data set"):
         training = manifest.request.training if manifest else {}
         dataset = open_data_set(options, training, f"the model of {what}")
-    held_out = len(getattr(dataset, options.split))
-    most = options.n or min(DEFAULT_N, held_out)
-    if most > held_out:  # before they are read, which takes long
-        raise UsageError(f"n = {most} is too large; the {options.split} split has {held_out}")
+    most = count_images(dataset, options)  # before they are read, which takes long
     if manifest is not None:
         images = sources.open_shards(path, manifest, most, options.seed)
         images.check_images(dataset, options.split)

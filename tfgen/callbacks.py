@@ -144,9 +144,8 @@ class Evaluate(_OfSamples):
         self.n, self.seed, shape = min(n, len(images)), seed, tuple(images.shape[1:])
         if features is None:
             features = "classifier" if shape == _MNIST_SHAPE else "random"
-        self._extractor = choose_extractor(
-            "mnist", self.n, Path("saved_models"), features, value_range=features_range
-        )
+        choice = features, features_range
+        self._extractor = choose_extractor("mnist", self.n, Path("saved_models"), *choice)
         self._extractor.check_images(shape)
         self._extractor.check_count(self.n, shape)
         self._modes = self._extractor.num_modes(shape)

@@ -78,18 +78,16 @@ def png_bytes(pixels: np.ndarray, least_side: int = 560) -> bytes:
     return file.getvalue()
 
 
-def animation_bytes(images: np.ndarray, kind: str, milliseconds: int = 100) -> bytes:
-    """A looping animation, its images enlarged as those of `png_bytes` are.
+def animation_bytes(images: np.ndarray, kind: str) -> bytes:
+    """A looping animation, ten images a second, its images enlarged as those of `png_bytes` are.
 
     Args:
         images: `[N, H, W, C]` in 0…1, with 1 or 3 channels.
         kind: `gif`, with at most 256 colours, or `webp`, lossless.
-        milliseconds: how long each image is shown.
     """
     file = io.BytesIO()
     first, *others = (_enlarged(byte_pixels(image)) for image in images)
-    timing: Any = {"duration": milliseconds, "loop": 0}
-    first.save(file, kind, save_all=True, append_images=others, lossless=True, **timing)
+    first.save(file, kind, save_all=True, append_images=others, lossless=True, duration=100, loop=0)
     return file.getvalue()
 
 

@@ -5,7 +5,7 @@ per batch, and the error texts. No TensorFlow here, so that a client of a server
 """
 
 import abc
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
 
@@ -105,33 +105,6 @@ def no_progress(parts: Sequence[slice], title: str) -> AbstractContextManager[It
     return nullcontext(parts)
 
 
-def in_batches(
-    function: Callable[..., Arrays],
-    inputs: Mapping[str, np.ndarray],
-    size: int = BATCH,
-    track: Track = no_progress,
-    title: str = "",
-) -> Arrays:
-    """The outputs `function(**inputs)`, computed `size` rows at a time.
-
-    Args:
-        function: takes arrays by name and returns arrays by name, all with the batch first.
-        inputs: arrays by name, all with the batch first.
-        size: rows per batch.
-        track: shows progress over the batches.
-        title: title of the progress display.
-
-    Returns:
-        Arrays `[N, …]` by name.
-    """
-    parts = list(batches(len(next(iter(inputs.values()))), size))
-    with track(parts, title) as steps:
-        outputs = [
-            function(**{key: array[part] for key, array in inputs.items()}) for part in steps
-        ]
-    return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
-
-
 def request_seeds(n: int, seed: int, seeds: Any = None) -> np.ndarray:
     """The seed of each image of a request, `int32[n]`.
 
@@ -158,9 +131,7 @@ def request_seeds(n: int, seed: int, seeds: Any = None) -> np.ndarray:
     return array.astype(np.int32)
 
 
-def request_labels(
-    n: int, num_classes: int, labels: Any = None, first: int = 0
-) -> np.ndarray | None:
+def request_labels(n: int, num_classes: int, labels: Any, first: int = 0) -> np.ndarray | None:
     """The class of each of n images to sample, `int32[n]`; None for an unconditional model.
 
     Args:

@@ -46,10 +46,8 @@ def test_a_run_is_published_with_the_weights_asked_for_as_the_next_version(
     shutil.copytree(trained.saved_models, "models")
     assert export(run, "--to", "models", "--weights", "last") == 0
     *_, published = capfd.readouterr().out.splitlines()
-    assert published == (
-        f"published {version} from epoch 2, the last; "
-        f"draw samples with: tfgen-sample {NAME} --n 25 --saved-models models"
-    )
+    advice = f"draw samples with: tfgen-sample {NAME} --n 25 --saved-models models"
+    assert published == f"published {version} from epoch 2, the last; {advice}"
     manifest = json.loads((version / "manifest.json").read_text())
     assert (manifest["family"], manifest["weights"]) == ("vae", "last")
     record = json.loads((run / "config.json").read_text())
@@ -58,9 +56,8 @@ def test_a_run_is_published_with_the_weights_asked_for_as_the_next_version(
     assert "assets.extra/tf_serving_warmup_requests" in manifest["files"]
     live, sampler = tfgen.load(run, weights="last"), tfgen.load(version)
     seeds = np.arange(5, dtype=np.int32)
-    np.testing.assert_allclose(
-        sampler.call("sample", seed=seeds)["images"], live.sample(seeds=seeds), atol=1e-5
-    )
+    images = sampler.call("sample", seed=seeds)["images"]
+    np.testing.assert_allclose(images, live.sample(seeds=seeds), atol=1e-5)
     assert sorted(path.name for path in version.parent.iterdir()) == ["2", "3"]
 
 
@@ -71,12 +68,10 @@ def test_a_keras_file_is_published(capfd: pytest.CaptureFixture[str]) -> None:
     model.save("g.keras")
     assert export("g.keras", "--to", "models") == 0
     sampler, seeds = tfgen.load("models/gan/2"), np.arange(5, dtype=np.int32)
-    np.testing.assert_allclose(
-        sampler.call("sample", seed=seeds)["images"], model.sample(seeds=seeds), atol=1e-5
-    )
-    assert sampler.manifest["run"]["family"] == "gan" and sampler.manifest["run"]["options"] == {
-        "seed": 3
-    }
+    images = sampler.call("sample", seed=seeds)["images"]
+    np.testing.assert_allclose(images, model.sample(seeds=seeds), atol=1e-5)
+    run = sampler.manifest["run"]
+    assert (run["family"], run["options"]) == ("gan", {"seed": 3})
 
 
 def test_a_dry_run_tells_all_and_writes_nothing(
@@ -150,7 +145,7 @@ def test_an_archive_takes_the_place_of_a_name(trained: Trained, here: Path) -> N
     assert files(Path("models") / NAME / "2") == files(version)
     archive.unlink()
     assert export("vae", "--format", "archive", "--out", archive) == 0
-    assert identify(archive).version[:2] == ("vae", 1)
+    assert identify(archive, Path("models")).version[:2] == ("vae", 1)
 
 
 def test_a_damaged_archive_is_refused(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:

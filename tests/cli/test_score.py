@@ -170,9 +170,8 @@ def test_the_table_has_the_first_images_and_the_csv_all(
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["image", "nats", "bits_per_dim", "seed"]
     np.testing.assert_allclose([float(row["nats"]) for row in rows], expected[order], rtol=1e-5)
-    assert [f"{float(row['nats']):.2f}" for row in rows[:20]] == [
-        line.split()[0] for line in lines[:20]
-    ]
+    nats = [f"{float(row['nats']):.2f}" for row in rows[:20]]
+    assert nats == [line.split()[0] for line in lines[:20]]
 
 
 def test_test_images_must_suit_the_model(

@@ -63,9 +63,8 @@ def test_the_samples_nearest_to_validation_images_are_published(gan: Path) -> No
     *_, published = (gan / "log").read_text().splitlines()
     assert f"from epoch {epoch}, the best by val_distance {value:.4g}; draw samples" in published
     live = tfgen.load(gan / "run", weights=epoch)
-    np.testing.assert_allclose(
-        tfgen.load(gan / "mine" / "2").sample(4), live.sample(4).numpy(), atol=1e-5
-    )
+    published = tfgen.load(gan / "mine" / "2").sample(4)
+    np.testing.assert_allclose(published, live.sample(4).numpy(), atol=1e-5)
 
 
 def test_any_epoch_that_was_kept_is_sampled_and_exported(

@@ -22,17 +22,18 @@ N, SHAPE = 30, (6, 6, 1)
 IMAGES, LABELS = make_images(N), np.arange(N) % 3
 
 
-def likelihood(model: Toy, folder: Path, **request: Any) -> dict[str, Any] | None:
+def likelihood(model: Toy, folder: Path, **request: Any) -> dict[str, Any]:
     split = Split(IMAGES, LABELS)
     dataset = Dataset("tiny", "1.0.0", split, split, split, 3, "fingerprint")
     classes, density = model.num_classes, density_of(model)
     source = SampleSource("a toy", folder, "run", "0", SHAPE, None, classes, density=density)
-    return measure_likelihood(job(source, dataset, folder, **request))
+    result = measure_likelihood(job(source, dataset, folder, **request))
+    assert result is not None
+    return result
 
 
 def test_uniform_bytes_have_eight_bits_per_dim(tmp_path: Path) -> None:
     result = likelihood(UniformBytes(image_shape=SHAPE), tmp_path, dequantizations=3)
-    assert result is not None
     assert result["events"] == "bytes"
     assert result["dequantizations"] == 3
     for name in ("bits_per_dim_one_draw", "bits_per_dim"):
@@ -44,7 +45,6 @@ def test_uniform_bytes_have_eight_bits_per_dim(tmp_path: Path) -> None:
 def test_an_exact_density_is_evaluated_once_given_the_label(tmp_path: Path) -> None:
     model = UniformBytesByLabel(image_shape=SHAPE, num_classes=3)
     result = likelihood(model, tmp_path, dequantizations=3)
-    assert result is not None
     assert result["events"] == "bytes, given the label"
     assert result["bits_per_dim"] == pytest.approx(8 + LABELS.mean() / (36 * np.log(2)))
     assert result.keys().isdisjoint({"dequantizations", "bits_per_dim_one_draw", "estimates"})
@@ -66,7 +66,6 @@ def test_a_draw_of_the_data_is_no_noise(tmp_path: Path) -> None:
             return tf.reduce_sum(tf.math.log(0.1 + 0.8 * events), axis=[1, 2, 3])
 
     result = likelihood(Binary(image_shape=SHAPE), tmp_path)
-    assert result is not None
     assert result["events"] == VAE(image_shape=SHAPE).describe_events()
     assert "bits_per_dim" not in result
     events = Pixels("dynamic").events(tf.constant(IMAGES), SeedNoise(image_seeds(0, N)), "float64")
@@ -85,7 +84,6 @@ def test_an_estimate_is_averaged_as_a_logarithm(
             return super().log_prob_images(images, noise) + 100 * errors
 
     result = likelihood(Estimated(image_shape=SHAPE), tmp_path, dequantizations=50)
-    assert result is not None
     assert result["events"] == "bytes"
     assert "bits_per_dim_one_draw" not in result
     assert result["estimates"] == N
@@ -93,14 +91,12 @@ def test_an_estimate_is_averaged_as_a_logarithm(
     assert abs(result["bits_per_dim"] - 8) < 3 * result["bits_per_dim_error"]
     monkeypatch.setattr(evaluate, "MAX_ESTIMATES", 20)
     result = likelihood(Estimated(image_shape=SHAPE), tmp_path, n=25)
-    assert result is not None
     assert result["estimates"] == 20
 
 
 def test_importance_weights_of_an_exact_posterior_are_exact(tmp_path: Path) -> None:
     model = LinearGaussian(image_shape=SHAPE)
     result = likelihood(model, tmp_path, importance_samples=5, n=20)
-    assert result is not None
     assert result["events"] == "Pixels(binarization='none')"
     assert (result["latents"], result["importance_samples"]) == (2, 5)
     assert "bits_per_dim" not in result
@@ -114,7 +110,6 @@ def test_a_vae_of_bytes_is_in_the_unit_of_a_flow(tmp_path: Path) -> None:
     of_bytes = {"likelihood": "logistic_mixture", "binarization": "none"}
     model = VAE(image_shape=SHAPE, **fields, **of_bytes)
     result = likelihood(model, tmp_path, importance_samples=3, n=8)
-    assert result is not None
     assert result["events"] == "bytes, given the label"
     for suffix in ("", "_error"):
         bits = result[f"nll{suffix}"] / (36 * np.log(2))

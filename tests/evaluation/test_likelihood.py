@@ -91,9 +91,8 @@ def test_dequantizations_are_averaged_as_densities() -> None:
     np.testing.assert_array_equal(calls[0], seeds)
     calls.clear()
     averaged = dequantized_log_prob(log_prob, images, seeds, 3)
-    np.testing.assert_allclose(
-        averaged, np.arange(3) - 100 + np.log1p(np.exp(-100)) - np.log(3), rtol=1e-12
-    )
+    expected = np.arange(3) - 100 + np.log1p(np.exp(-100)) - np.log(3)
+    np.testing.assert_allclose(averaged, expected, rtol=1e-12)
     assert len(np.unique(calls)) == 9, "some draws share a seed"
 
 

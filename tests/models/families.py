@@ -4,9 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tests.conftest import make_images
 from tfgen import GAN, VAE, Classifier, Flow, FlowMatching
+from tfgen.random import BatchNoise
 
 SHAPE = (6, 6, 1)
 IMAGES = make_images(32)
@@ -43,6 +45,11 @@ FAMILIES: dict[str, Callable[..., Any]] = {
     "flow-matching": flow_matching,
     "classifier": classifier,
 }
+
+
+def noise(seed: int = 0) -> BatchNoise:
+    """The noise of a batch."""
+    return BatchNoise(tf.constant([seed, 1]))
 
 
 def compiled(model: Any, **arguments: Any) -> Any:

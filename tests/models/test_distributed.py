@@ -5,15 +5,12 @@ replica.
 """
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.commands import PATIENCE
+from tests import commands
 from tests.models import distributed
 from tests.models.distributed import CASES, OF_WORKERS
 
@@ -64,16 +61,11 @@ def test_workers_end_alike_bit_for_bit(folder: Path) -> None:
         np.testing.assert_array_equal(by_label["worker1"][key], expected, err_msg=key)
 
 
-def test_the_example_trains_any_keras_model_over_two_workers() -> None:
-    example = Path(__file__).parents[2] / "examples" / "multi_worker.py"
-    environment = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"}
-    done = subprocess.run(
-        [sys.executable, str(example)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+def test_the_example_trains_any_keras_model_over_two_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    done = commands.python([str(commands.ROOT / "examples" / "multi_worker.py")], tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     first, second = (line for line in done.stdout.splitlines() if line.startswith("[["))
     assert first == second

@@ -113,6 +113,5 @@ def test_a_gated_residual_adds_the_gated_value() -> None:
         for part in (layer.inner, layer.outer)
     )
     value, gate = np.split(outer(tf.nn.relu(inner(tf.nn.relu(images)))).numpy(), 2, axis=-1)
-    np.testing.assert_allclose(
-        layer(images), images + value / (1 + np.exp(-gate)), rtol=1e-5, atol=1e-6
-    )
+    expected = images + value / (1 + np.exp(-gate))
+    np.testing.assert_allclose(layer(images), expected, rtol=1e-5, atol=1e-6)

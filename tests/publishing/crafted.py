@@ -204,25 +204,22 @@ def composite_signature(meta: Any, victim: Path) -> None:
     output.coo_sparse.values_tensor_name = meta.saver_def.save_tensor_name
 
 
-def edited(change: Callable[[Any, Path], None]) -> Attack:
-    def craft(path: Path, victim: Path) -> None:
-        plain(path)
-        file = path / "saved_model.pb"
-        model = SavedModel.FromString(file.read_bytes())
-        change(model.meta_graphs[0], victim)
-        file.write_bytes(model.SerializeToString())
-        seal(path)
-
-    return craft
-
-
-def second_graph(path: Path, victim: Path) -> None:
+def rewrite(path: Path, change: Callable[[Any], None]) -> None:
+    """Writes a harmless version and changes what its saved_model.pb holds."""
     plain(path)
     file = path / "saved_model.pb"
     model = SavedModel.FromString(file.read_bytes())
-    model.meta_graphs.add().CopyFrom(model.meta_graphs[0])
+    change(model)
     file.write_bytes(model.SerializeToString())
     seal(path)
+
+
+def edited(change: Callable[[Any, Path], None]) -> Attack:
+    return lambda path, victim: rewrite(path, lambda model: change(model.meta_graphs[0], victim))
+
+
+def second_graph(path: Path, victim: Path) -> None:
+    rewrite(path, lambda model: model.meta_graphs.add().CopyFrom(model.meta_graphs[0]))
 
 
 def other_form(path: Path, victim: Path) -> None:

@@ -31,7 +31,7 @@ def test_each_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Path("gone"): "nothing",
     }
     assert {path: kind_at(path) for path in kinds} == kinds
-    version = identify("mine/2").version
+    version = identify("mine/2", NONE).version
     assert version is not None
     assert (version.name, version.number) == ("mine", 2)
 

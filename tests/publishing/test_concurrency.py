@@ -50,9 +50,8 @@ def test_readers_see_whole_versions_and_writers_lose_none(tmp_path: Path) -> Non
         while not finished.is_set():
             try:
                 sampler = Sampler(versions.find("vae", folder))
-                np.testing.assert_array_equal(
-                    sampler.call("sample", seed=seeds)["images"], expected
-                )
+                images = sampler.call("sample", seed=seeds)["images"]
+                np.testing.assert_array_equal(images, expected)
                 numbers.append(sampler.number)
             except Exception as error:
                 errors.append(error)

@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
@@ -25,15 +24,12 @@ CONFIGS = [
 
 @dataclass(frozen=True)
 class AllTypes(Config):
-    """A field of each type."""
+    """Fields of several types."""
 
     flag: bool = option(False, "a bool")
     count: int = option(1, "an int", minimum=0)
     rate: float = option(0.5, "a float", above=0, maximum=1)
-    word: str = option("a", "a string")
-    path: Path | None = option(None, "a path")
     sizes: tuple[int, ...] = option((1, 2), "a tuple", minimum=1)
-    listed: Literal["a", "b"] = option("a", "a Literal")
     chosen: str = option("c", "a string with choices", choices=("c", "d"))
 
 

@@ -174,9 +174,11 @@ def _cells(models: Mapping[str, Group], metric: Metric, usual: Sequence[int]) ->
         usual: sample counts that a cell does not show.
     """
     known = {name: mean for name, group in models.items() if (mean := group.statistic(metric))}
-    settings = {name: _setting(models[name], metric) for name in known}
-    alike = {name: (models[name].measurement.n, _events(models[name], metric)) for name in known}
-    is_sampled = metric.part in TABLES["samples"]
+    is_likelihood, is_sampled = (metric.part in TABLES[part] for part in ("likelihood", "samples"))
+    parts = {name: models[name].first["likelihood"] if is_likelihood else {} for name in known}
+    depends = metric.key in ("nll", "bits_per_dim")
+    settings = {name: _texts(parts[name] if depends else {})[:2] for name in known}
+    alike = {name: (models[name].measurement.n, parts[name].get("events")) for name in known}
     ranked = [name for name in known if not (is_sampled and _is_unranked(models[name]))]
     texts = {name: format_number(mean.value, metric.digits) for name, mean in known.items()}
     printed = {name: metric.better * float(text) for name, text in texts.items()}
@@ -199,18 +201,6 @@ def _cells(models: Mapping[str, Group], metric: Metric, usual: Sequence[int]) ->
 def _is_unranked(group: Group) -> bool:
     """Whether samples are too few, or copies, so that their metrics are not ranked."""
     return group.measurement.n < LEAST_RANKED or bool(copied_images(group))
-
-
-def _events(group: Group, metric: Metric) -> str | None:
-    """The event type of a likelihood."""
-    return group.first["likelihood"]["events"] if metric.part == "likelihood" else None
-
-
-def _setting(group: Group, metric: Metric) -> tuple[str, str]:
-    """The setting that a likelihood depends on: its name, and its text in a cell."""
-    if metric.key not in ("nll", "bits_per_dim"):
-        return "", ""
-    return _texts(group.first["likelihood"])[:2]
 
 
 def _texts(likelihood: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -21,7 +21,7 @@ from tfgen.errors import UsageError
 from tfgen.evaluation.coverage import nearest
 from tfgen.evaluation.distances import Estimate, mean
 from tfgen.evaluation.features import Extractor, ImageFeatures
-from tfgen.evaluation.job import DEFAULT_N, EvaluationRequest, phase
+from tfgen.evaluation.job import EvaluationRequest, count_images, phase
 from tfgen.evaluation.likelihood import active_units, bits_per_dim, dequantized_log_prob
 from tfgen.evaluation.metrics import by_key, sample_metrics
 from tfgen.evaluation.modes import captured_modes, expected_modes
@@ -84,13 +84,8 @@ class Job:
         Raises:
             UsageError: the split has fewer images.
         """
-        if self.source.n is not None:
-            return self.source.n
-        split, size = self.request.split, len(getattr(self.dataset, self.request.split))
-        n = min(DEFAULT_N, size) if self.request.n is None else self.request.n
-        if n > size:
-            raise UsageError(f"n = {n} is too large; the {split} split has {size} images")
-        return n
+        n = self.source.n
+        return count_images(self.dataset, self.request) if n is None else n
 
     def per_image(
         self, name: str, estimate: Callable[[slice], np.ndarray], batch: int, **settings: int

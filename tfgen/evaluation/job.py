@@ -71,6 +71,23 @@ def check_data_set(
         raise UsageError(f"{fault}; name the data set of its training with --dataset")
 
 
+def count_images(dataset: "Dataset", request: EvaluationRequest) -> int:
+    """The number of samples that a request asks for, and of held-out images of a data set.
+
+    Args:
+        dataset: to measure the model by.
+        request: its split and its number of samples.
+
+    Raises:
+        UsageError: the split has fewer images.
+    """
+    size = len(getattr(dataset, request.split))
+    n = min(DEFAULT_N, size) if request.n is None else request.n
+    if n > size:
+        raise UsageError(f"n = {n} is too large; the {request.split} split has {size} images")
+    return n
+
+
 @contextlib.contextmanager
 def phase(console: "Console", name: str, total: int) -> Iterator[Advance]:
     """Show a step as a bar with the time left, and at its end as a line with its time.

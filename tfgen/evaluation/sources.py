@@ -261,9 +261,7 @@ def as_bytes(pixels: np.ndarray, title: str) -> np.ndarray:
     return np.round(255 * pixels).astype(np.uint8)
 
 
-def open_source(
-    artifact: Artifact, weights: str = "best", sampling: Mapping[str, Any] | None = None
-) -> SampleSource:
+def open_source(artifact: Artifact, weights: str, sampling: Mapping[str, Any]) -> SampleSource:
     """Open a run or a published version to evaluate it.
 
     Args:
@@ -277,7 +275,7 @@ def open_source(
         WorkError: it is damaged.
     """
     path, model, reason = artifact.path, None, ""
-    check_sampling(artifact.kind, path, sampling or {})
+    check_sampling(artifact.kind, path, sampling)
     if artifact.version is None:
         sampler: Any = RunSampler(path, weights, sampling)
         model, weights = sampler.model, sampler.weights

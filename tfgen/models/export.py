@@ -84,9 +84,8 @@ def in_float32(model: Model) -> Model:
         UsageError: a layer's configuration does not rebuild it, or the call is within the scope of
             a strategy, in which the copy would get the same variables.
     """
-    is_distributed = any(
-        isinstance(weight.value, tf.distribute.DistributedValues) for weight in model.weights
-    )
+    values = (weight.value for weight in model.weights)
+    is_distributed = any(isinstance(v, tf.distribute.DistributedValues) for v in values)
     if is_distributed and tf.distribute.has_strategy():
         raise UsageError("a model is not exported within strategy.scope(); export it after that")
     layers = overrides.all_layers(model)

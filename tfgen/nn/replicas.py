@@ -72,9 +72,7 @@ def cond(predicate: tf.Tensor, true_fn: Callable[[], Any], false_fn: Callable[[]
         return tf.cond(first, *calls)
 
     # Each replica has branches of its own, which use its tensors, and runs them in a new thread.
-    branches = [
-        functools.partial(contextvars.copy_context().run, branch) for branch in (true_fn, false_fn)
-    ]
+    branches = [functools.partial(contextvars.copy_context().run, fn) for fn in (true_fn, false_fn)]
     return replica.merge_call(together, args=(predicate, *branches))
 
 

@@ -56,9 +56,7 @@ def check_sampling(kind: Kind, path: str | Path, sampling: Mapping[str, Any]) ->
         raise UsageError(f"{text} tfgen-export RUN {flags}")
 
 
-def identify(
-    what: str | Path, saved_models: Path | None = None, number: int | None = None
-) -> Artifact:
+def identify(what: str | Path, saved_models: Path, number: int | None = None) -> Artifact:
     """What a path or a name is.
 
     A word without a separator is a published name, unless a run, a version or a file is at this
@@ -66,7 +64,7 @@ def identify(
 
     Args:
         what: path or name.
-        saved_models: folder of published models; None if names are not looked up.
+        saved_models: folder of published models.
         number: version of a published name; None takes the newest.
 
     Raises:
@@ -76,7 +74,7 @@ def identify(
     """
     path = Path(what)
     kind = kind_at(path)
-    if saved_models is not None and path.name == str(what):
+    if path.name == str(what):
         newest = kind in ("shards", "folder") and versions.newest(path.name, saved_models)
         # A name that is not published gets the error that says what is.
         if kind == "nothing" or newest:

@@ -116,13 +116,11 @@ class RunSampler(LocalSampler):
 
     number = 0  # Not published.
 
-    def __init__(
-        self, path: Path, weights: str = "best", sampling: Mapping[str, Any] | None = None
-    ):
+    def __init__(self, path: Path, weights: str, sampling: Mapping[str, Any]):
         super().__init__()
         self.path, self.name = path, run_name(saved_config(path))
         self.model, used = load_run(path, weights)
-        self.model.set_sampling(**(sampling or {}))
+        self.model.set_sampling(**sampling)
         self.training = RunFolder(path).read_record() | {"model": self.model.config.to_json()}
         self.weights = used.name
         if not isinstance(self.model, GenerativeModel):

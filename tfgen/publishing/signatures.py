@@ -1,7 +1,6 @@
 """A sampler made of signatures: what an opened and a served version share. No TensorFlow here."""
 
 import abc
-import functools
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -210,8 +209,12 @@ class SignatureSampler(sampling.ImageSampler):
 
     def _compute(self, signature: str, **inputs: np.ndarray | None) -> sampling.Arrays:
         """The outputs of a signature, computed in batches."""
-        call = functools.partial(self.call, signature)
-        return sampling.in_batches(call, _present(**inputs), self.batch_size, self.track, signature)
+        arrays = _present(**inputs)
+        parts = list(sampling.batches(len(next(iter(arrays.values()))), self.batch_size))
+        with self.track(parts, signature) as steps:
+            rows = ({name: array[part] for name, array in arrays.items()} for part in steps)
+            outputs = [self.call(signature, **row) for row in rows]
+        return {name: np.concatenate([output[name] for output in outputs]) for name in outputs[0]}
 
 
 def split_latents(outputs: sampling.Arrays) -> tuple[np.ndarray, sampling.Arrays]:

@@ -15,7 +15,7 @@ from tfgen import registry
 
 _TABLE = Path(__file__).with_name("steps_to_quality.json")
 # Seconds of a run before its first step and after its last one.
-_AROUND = 30.0
+AROUND = 30.0
 # The steps after which pictures are worth a look, and those below which there is little but noise.
 _ENOUGH, FEW = 2000, 300
 _LEAST_MINUTES = 5
@@ -40,9 +40,8 @@ def _relative_fid(family: str, image_shape: tuple[int, ...], steps: float) -> fl
     """FID relative to that of real images after so many steps, or after the most in the table."""
     rows = sorted(_rows(family, image_shape[0] * image_shape[1]), key=lambda row: row["steps"])
     known = [math.log(row["steps"]) for row in rows]
-    return math.exp(
-        np.interp(math.log(steps), known, [math.log(row["fid"] / row["floor"]) for row in rows])
-    )
+    ratios = [math.log(row["fid"] / row["floor"]) for row in rows]
+    return math.exp(np.interp(math.log(steps), known, ratios))
 
 
 def fitting_steps(family: str, image_shape: tuple[int, ...], seconds: float) -> float:
@@ -53,7 +52,7 @@ def fitting_steps(family: str, image_shape: tuple[int, ...], seconds: float) -> 
 
 def minutes_for(image_shape: tuple[int, ...]) -> int:
     """Minutes of a first training of a GAN."""
-    seconds = _ENOUGH * step_seconds("gan", image_shape) + _AROUND
+    seconds = _ENOUGH * step_seconds("gan", image_shape) + AROUND
     return max(_LEAST_MINUTES, math.ceil(seconds / 60))
 
 
@@ -67,7 +66,7 @@ def describe(image_shape: tuple[int, ...], minutes: float, slower: float = 1.0) 
     """
     lines = []
     for family in (family.name for family in registry.families()):
-        seconds = max(1.0, 60 * minutes - _AROUND) / slower
+        seconds = max(1.0, 60 * minutes - AROUND) / slower
         if steps := fitting_steps(family, image_shape, seconds):
             fid = _relative_fid(family, image_shape, max(1.0, steps))
             lines.append(f"  {family:<14} {steps:>9,.0f} steps   FID {fid:.1f}")

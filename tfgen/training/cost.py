@@ -25,8 +25,6 @@ from tfgen.training.folder import run_path
 _MEASURED_SECONDS = 1.0
 # A step takes about so many times as long as the validation of a batch of the same size.
 _TRAINING_TO_VALIDATION = 3.0
-# Seconds of a run before its first step and after its last one.
-_AROUND = 30.0
 
 
 def cost_table(config: RunConfig) -> str:
@@ -52,11 +50,11 @@ def cost_table(config: RunConfig) -> str:
         # An image takes a part of that time when it is validated.
         validated = len(data.validation) if options.is_validated else 0
         epoch = step * (steps + validated / (_TRAINING_TO_VALIDATION * options.batch_size))
-        minutes = options.minutes or max(1, round((_AROUND + epoch * options.epochs) / 60))
+        minutes = options.minutes or max(1, round((advice.AROUND + epoch * options.epochs) / 60))
         rows["time"] = f"about {minutes:g} min, {step:.3g} s a step"
         if options.minutes:
             settings["epochs"] = "as the minutes allow"
-            total = f"about {max(0.0, 60 * minutes - _AROUND) / (epoch / steps):,.0f}"
+            total = f"about {max(0.0, 60 * minutes - advice.AROUND) / (epoch / steps):,.0f}"
         if options.preset == "images":
             shape = config.model.image_shape
             slower = step / (advice.step_seconds(config.family, shape) or step)

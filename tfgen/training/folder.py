@@ -208,15 +208,12 @@ def check_resumable(saved: RunConfig, asked: RunConfig) -> None:
         UsageError: a setting differs.
     """
     if saved.family != asked.family:
-        raise UsageError(
-            f"{asked.options.run_dir} is a run of {saved.family}, not of {asked.family}"
-        )
+        text = f"{asked.options.run_dir} is a run of {saved.family}"
+        raise UsageError(f"{text}, not of {asked.family}")
     for before, after in ((saved.model, asked.model), (saved.options, asked.options)):
         old, new = before.to_json(), after.to_json()
         for field in dataclasses.fields(before):
             name = field.name
             if name not in RESUMABLE and new[name] != old[name]:
-                raise UsageError(
-                    f"the run was started with {flag_of(field)} {old[name]}, not {new[name]}; "
-                    "leave the flag out to resume"
-                )
+                text = f"the run was started with {flag_of(field)} {old[name]}, not {new[name]}"
+                raise UsageError(f"{text}; leave the flag out to resume")

@@ -102,9 +102,7 @@ def notes(before: RunConfig, after: RunConfig, dataset: Dataset) -> list[str]:
     if size != asked:
         lines.append(f"{images:,} training images: batches of {size} instead of {asked}")
     if before.options.epochs != options.epochs and options.minutes is None:
-        epochs, preset_epochs = (
-            count_noun(config.options.epochs, "epoch") for config in (after, before)
-        )
+        epochs, preset_epochs = (count_noun(run.options.epochs, "epoch") for run in (after, before))
         steps = count_noun(epoch_steps(options, dataset), "step")
         preset_images = registry.family(after.family).preset(options.preset).images
         lines.append(

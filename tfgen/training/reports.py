@@ -95,8 +95,25 @@ class Reports:
         # Keras sorts by name. Here training comes before validation, and the loss comes first.
         names = sorted(values, key=lambda n: (n.startswith("val_"), not n.endswith("loss"), n))
         values = {name: values[name] for name in names}
-        self._write_line(epoch, values)
-        self._write_events(epoch, values)
+        position, console = self._run.position, self._run.console
+        seconds, position.seconds = round(position.seconds, 3), 0.0
+        costs = {"seconds": seconds, "peak_mib": gpu.peak_mib()}
+        self._folder.append_metrics({"epoch": epoch, **costs, **values})
+        total, words = self._run.options.epochs, [f"epoch {epoch}"]
+        if self._run.deadline is None:
+            words = [f"epoch {epoch:{len(str(total))}}/{total}"]
+        words.append(f"{seconds:.1f} s{self._time_left}")
+        words += [f"{name} {format_value(value)}" for name, value in values.items()]
+        # A terminal wraps the line between words; a log has it whole.
+        wrapping = {"soft_wrap": not console.is_terminal}
+        console.print("  ".join(words), markup=False, highlight=False, **wrapping)
+        self._printed_at = time.monotonic()
+        for name, value in values.items():
+            split = "validation" if name.startswith("val_") else "train"
+            with self._writers[split].as_default():
+                tf.summary.scalar(name.removeprefix("val_"), value, step=epoch)
+        for writer in self._writers.values():
+            writer.flush()
 
     def draw(self, epoch: int) -> None:
         """Draw what is due after an epoch: curves and samples, after the last one also pictures.
@@ -117,29 +134,6 @@ class Reports:
         # Last, since a resumed run draws if this picture is not there.
         self._write_samples(epoch)
 
-    def _write_line(self, epoch: int, values: Mapping[str, float]) -> None:
-        position, console = self._run.position, self._run.console
-        seconds, position.seconds = round(position.seconds, 3), 0.0
-        costs = {"seconds": seconds, "peak_mib": gpu.peak_mib()}
-        self._folder.append_metrics({"epoch": epoch, **costs, **values})
-        total, words = self._run.options.epochs, [f"epoch {epoch}"]
-        if self._run.deadline is None:
-            words = [f"epoch {epoch:{len(str(total))}}/{total}"]
-        words.append(f"{seconds:.1f} s{self._time_left}")
-        words += [f"{name} {format_value(value)}" for name, value in values.items()]
-        # A terminal wraps the line between words; a log has it whole.
-        wrapping = {"soft_wrap": not console.is_terminal}
-        console.print("  ".join(words), markup=False, highlight=False, **wrapping)
-        self._printed_at = time.monotonic()
-
-    def _write_events(self, epoch: int, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            split = "validation" if name.startswith("val_") else "train"
-            with self._writers[split].as_default():
-                tf.summary.scalar(name.removeprefix("val_"), value, step=epoch)
-        for writer in self._writers.values():
-            writer.flush()
-
     def _write_samples(self, epoch: int) -> None:
         """Draw samples from the same seeds each time, if the model has samples."""
         path, names = self._folder.samples(epoch), self._run.dataset.class_names or ()
@@ -154,17 +148,15 @@ class Reports:
         rows = self._folder.read_metrics()
         if any(_SAMPLES_PANEL[1][1] in row for row in rows):
             panels.append(_SAMPLES_PANEL)
-        self._save(figures.curves(rows, panels, self._title, self._run.config.family), "curves")
+        figure = figures.curves(rows, panels, self._title, self._run.config.family)
+        figures.save_figure(figure, self._folder.figures / "curves.png")
 
     def _write_pictures(self) -> None:
         split = self._run.held_out
         split = split.take(0, images_at_once(_PICTURE_IMAGES, split.images.shape[1:]))
         labels = None if split.labels is None else tf.constant(split.labels)
         for name, figure in self._run.model.pictures(tf.constant(split.images), labels).items():
-            self._save(figure, name)
-
-    def _save(self, figure: Any, name: str) -> None:
-        figures.save_figure(figure, self._folder.figures / f"{name}.png")
+            figures.save_figure(figure, self._folder.figures / f"{name}.png")
 
 
 def write_samples(

@@ -195,10 +195,9 @@ class Run:
             if self.task.is_chief:
                 if self.options.resume:
                     self._read_newest()
-                if self.options.minutes is not None:
-                    self.deadline = Deadline(
-                        self.folder, self.options.minutes, self.position.step, self._began
-                    )
+                minutes, step = self.options.minutes, self.position.step
+                if minutes is not None:
+                    self.deadline = Deadline(self.folder, minutes, step, self._began)
                 if not self.is_finished:
                     self._write_config()
                     # It is an evaluation of weights that the training will change.

@@ -26,9 +26,8 @@ def test_loss_and_accuracy_are_those_of_the_logits(images: np.ndarray) -> None:
     logits = model(images)[1].numpy().astype(np.float64)
     log_probs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     logs = model.evaluate(images, LABELS, batch_size=16, verbose=0, return_dict=True)
-    np.testing.assert_allclose(
-        logs["loss"], -log_probs[np.arange(len(images)), LABELS].mean(), rtol=1e-5
-    )
+    loss = -log_probs[np.arange(len(images)), LABELS].mean()
+    np.testing.assert_allclose(logs["loss"], loss, rtol=1e-5)
     np.testing.assert_allclose(logs["accuracy"], (logits.argmax(-1) == LABELS).mean(), rtol=1e-6)
     np.testing.assert_array_equal(model.classify(images), logits.argmax(-1))
 

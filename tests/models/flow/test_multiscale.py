@@ -9,7 +9,9 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tests.errors import refuses
-from tfgen import Flow, FlowConfig, image_seeds
+from tests.models.flow import test_flow
+from tests.models.flow.test_flow import seeds
+from tfgen import Flow, FlowConfig
 from tfgen.bijectors import Squeeze
 from tfgen.models.export import trace
 from tfgen.models.flow.config import FAMILY
@@ -26,15 +28,7 @@ def small(image_shape: tuple[int, ...] = SHAPE, **arguments: Any) -> Flow:
 
 def trained(**arguments: Any) -> Flow:
     """With weights that are not at their start any more."""
-    flow = small(**arguments)
-    rng = np.random.default_rng(0)
-    for variable in flow.trainable_variables:
-        variable.assign(variable + rng.normal(scale=0.2, size=variable.shape))
-    return flow
-
-
-def seeds(n: int) -> tf.Tensor:
-    return tf.constant(image_seeds(0, n))
+    return test_flow.trained(SHAPE, **{**SMALL, **arguments})
 
 
 @pytest.fixture

@@ -98,10 +98,9 @@ def test_smoothing_changes_the_real_part_alone(name: str) -> None:
     real, fake = tf.constant(REAL, tf.float64), tf.constant(FAKE, tf.float64)
     loss = functools.partial(total, name)
     change = loss(real, fake, 0.2) - loss(real, fake, 0.0)
+    expected = loss(real, fake + 3, 0.2) - loss(real, fake + 3, 0.0)
     # Float64 rounds values below 20 at 2e-15.
-    np.testing.assert_allclose(
-        change, loss(real, fake + 3, 0.2) - loss(real, fake + 3, 0.0), atol=2e-14
-    )
+    np.testing.assert_allclose(change, expected, atol=2e-14)
     np.testing.assert_array_equal(
         slope(lambda a: loss(real, a, 0.2), fake), slope(lambda a: loss(real, a, 0.0), fake)
     )

@@ -8,18 +8,14 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import make_images
-from tests.models.families import SHAPE, gan
+from tests.models.families import SHAPE, gan, noise
 from tfgen.models.gan.augmentation import augment
 from tfgen.models.gan.model import Round, pack, pack_weights
-from tfgen.random import LATENTS, BatchNoise
+from tfgen.random import LATENTS
 
 RNG = np.random.default_rng(0)
 IMAGES = make_images(8)
 PACKED_SHAPE = (*SHAPE[:2], 2)
-
-
-def noise() -> BatchNoise:
-    return BatchNoise(tf.constant([0, 1]))
 
 
 def events(*shape: int) -> np.ndarray:

@@ -8,19 +8,14 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import make_images
-from tests.models.families import SHAPE, gan
+from tests.models.families import SHAPE, gan, noise
 from tfgen import GAN
 from tfgen.models.gan.losses import squared_slope
 from tfgen.models.gan.model import Round
-from tfgen.random import BatchNoise
 
 RNG = np.random.default_rng(0)
 REAL, FAKE = (RNG.normal(size=(8, *SHAPE)) for _ in range(2))
 IMAGES = make_images(8)
-
-
-def noise() -> BatchNoise:
-    return BatchNoise(tf.constant([0, 1]))
 
 
 def test_the_slope_of_linear_and_quadratic_critics_is_their_closed_form() -> None:
@@ -71,9 +66,8 @@ def test_weights_and_intervals_multiply_the_penalty(policy: str) -> None:
     ):
         lazy = {**fields, "penalty_every": steps}
         np.testing.assert_allclose(loss(4, **lazy), plain + steps * weight * slope / 2, rtol=2e-5)
-        np.testing.assert_allclose(
-            loss(0, training=False, **lazy), plain + weight * slope / 2, rtol=2e-5
-        )
+        due = loss(0, training=False, **lazy)
+        np.testing.assert_allclose(due, plain + weight * slope / 2, rtol=2e-5)
         if steps > 1:
             np.testing.assert_array_equal(loss(3, **lazy), plain)
 

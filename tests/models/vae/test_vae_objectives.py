@@ -21,9 +21,8 @@ def test_loss_is_the_exact_log_prob_with_the_exact_posterior(samples: int) -> No
     vae, exact, x = linear_gaussian(0.0, objective="iwae", importance_samples=samples)
     vae.compile(jit_compile=False)
     expected = -exact.log_prob(x).numpy().mean()
-    np.testing.assert_allclose(
-        vae.evaluate(x, verbose=0, return_dict=True)["loss"], expected, rtol=1e-6
-    )
+    loss = vae.evaluate(x, verbose=0, return_dict=True)["loss"]
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
     np.testing.assert_allclose(vae.train_on_batch(x, return_dict=True)["loss"], expected, rtol=1e-6)
 
 

@@ -227,9 +227,8 @@ def common_fitting(
         frequent = [f"{w}x{h} ({count})" for (h, w), count in sizes.most_common(_MAX_SIZES)]
         text = f"the {sizes.total()} pictures have {len(sizes)} sizes: {', '.join(frequent)}"
         raise UsageError(f"{text}; bring them to one size (width x height), for example --size 64")
-    is_grey = len(set(ImageColor.getrgb(fitting.background))) == 1 and all(
-        header.is_grey for header in headers.values()
-    )
+    is_on_grey = len(set(ImageColor.getrgb(fitting.background))) == 1
+    is_grey = is_on_grey and all(header.is_grey for header in headers.values())
     channels = fitting.channels or (1 if is_grey else 3)
     return dataclasses.replace(fitting, size=fitting.size or next(iter(sizes)), channels=channels)
 

@@ -37,10 +37,8 @@ def solve(
         time = start + length * tf.cast(index, dtype)
         return index + 1, SOLVERS[solver](function, time, state, length)
 
-    def is_unfinished(index: tf.Tensor, state: State) -> tf.Tensor:
-        return index < steps
-
-    return tf.while_loop(is_unfinished, step, (tf.constant(0), state), parallel_iterations=1)[1]
+    first = tf.constant(0), state
+    return tf.while_loop(lambda index, _: index < steps, step, first, parallel_iterations=1)[1]
 
 
 def euler_step(derivative: Derivative, time: tf.Tensor, state: State, length: float) -> State:
