@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -215,7 +215,7 @@ def _define(name: str, cells: list[Any]) -> tuple[Any, str]:
     return names.get(name), next(iter(failures), "")
 
 
-def _serve(requests: BinaryIO, replies: BinaryIO) -> None:
+def _serve(requests: IO[bytes], replies: IO[bytes]) -> None:
     """Answers requests `[name, cells, inputs]`; without cells, the inputs are modules to import."""
     answers: dict[str, tuple[Any, Any, str]] = {}
     while header := requests.read(8):

@@ -154,9 +154,19 @@ def _are_close(values: Iterable[Any], rights: Iterable[Any], tolerance: float) -
     )
 
 
-def shifted(right: Any) -> Callable[[Any], Any]:
-    """The mistake to be off by a constant: makes it of what an answer returned."""
-    return lambda value: right + np.mean(value) - np.mean(right)
+def shifted(right: Any, unit: float = 0.0) -> Callable[[Any], Any]:
+    """The mistake to be off by a constant: makes it of what an answer returned.
+
+    Args:
+        right: what is right.
+        unit: of which the constant is a multiple, if it is not 0.
+    """
+
+    def wrong(value: Any) -> Any:
+        constant = np.mean(value) - np.mean(right)
+        return right + (unit * np.round(constant / unit) if unit else constant)
+
+    return wrong
 
 
 def compare_gradients(

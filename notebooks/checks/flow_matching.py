@@ -82,7 +82,8 @@ def _mixture(x: Any, t: Any, centres: Any, stddev: float, at: Any = None, **by: 
 def check_marginal_velocity(answer: Answer, rng: _Rng) -> None:
     """Compares with the closed form, near the modes and far from them."""
 
-    def outcomes(x: Any, t: Any, *others: Any) -> dict[str, Any]:
+    def outcomes(x: Any, t: Any, centres: Any, stddev: float) -> dict[str, Any]:
+        others = centres, stddev
         right = _mixture(x, t, *others)
         return {
             "the result must be Σ_k w_k (c_k + a (x − t c_k)), where the w_k add up to 1": right,
@@ -131,9 +132,11 @@ def check_flow_matching_loss(answer: Answer, rng: _Rng, stood_in: bool = False) 
         }
 
     batches = [_batch(rng) for _ in range(2)]
-    draws = [(_velocity(rng, len(batch[2].values)), *batch) for batch in batches]
-    compare_function(answer, draws, outcomes)
-    toy, *batch = draws[-1]
+    toys = [_velocity(rng, len(batch[2].values)) for batch in batches]
+    compare_function(
+        answer, [(toy, *batch) for toy, batch in zip(toys, batches, strict=True)], outcomes
+    )
+    toy, batch = toys[-1], batches[-1]
     inputs, weights = [by_numpy(item) for item in batch], toy.inputs["out"]
 
     def loss(weights: np.ndarray) -> Any:
