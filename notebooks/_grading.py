@@ -5,6 +5,8 @@ import contextlib
 import functools
 import os
 import re
+import select
+import shutil
 import signal
 import subprocess
 import symtable
@@ -13,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing import Pipe
+from pathlib import Path
 from typing import Any
 
 from IPython.core.inputtransformer2 import TransformerManager
@@ -26,7 +28,51 @@ from .checks._compare import Mistake
 
 # Limit for importing TensorFlow.
 _START_SECONDS = 300
-_MAX_REPLY = 1 << 28  # bytes
+_MAX_REPLY, _MAX_FILES = 1 << 25, 1 << 24  # bytes
+_RUNNER = FOLDER / "_runner.py"
+_PYTHON = [sys.executable, "-P", "-B"]
+_ENVIRONMENT = {
+    "CUDA_VISIBLE_DEVICES": "-1",
+    "HOME": os.environ.get("HOME", "/"),
+    "LANG": "C.UTF-8",
+    "MPLBACKEND": "agg",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+# Of each prefix, and of the system.
+_FOLDERS = ("bin", "lib", "lib64", "pyvenv.cfg")
+_SYSTEM = ("/etc/ld.so.cache", "/etc/alternatives")
+_INSTALLED = ("tfgen*", "python*/*-packages/tfgen*")
+
+
+@functools.cache
+def confinement() -> tuple[list[str], str]:
+    """How the process of answers is started.
+
+    Returns:
+        The command, with bubblewrap if it works; and why it is not used, or "".
+    """
+    trusting, program = [*_PYTHON, str(_RUNNER)], shutil.which("bwrap")
+    if program is None:
+        return trusting, "bubblewrap is not installed"
+    prefixes = {sys.prefix, sys.base_prefix, "", "/usr", "/usr/local"}
+    prefixes.add(str(Path(sys.executable).resolve().parents[1]))
+    packages = [path for path in sys.path if path.endswith("-packages")]
+    shown = sorted([f"{prefix}/{name}" for prefix in prefixes for name in _FOLDERS] + packages)
+    # The checks, wherever they are installed.
+    found = (Path(path).glob(pattern) for path in shown for pattern in _INSTALLED)
+    command = [program, "--unshare-all", "--die-with-parent", "--new-session"]
+    for path in (*shown, *_SYSTEM):
+        command += ["--ro-bind-try", path, path]
+    for hidden in (str(path) for paths in found for path in paths if path.is_dir()):
+        command += ["--tmpfs", hidden, "--remount-ro", hidden]
+    command += ["--ro-bind", str(_RUNNER), "/runner.py", "--proc", "/proc", "--dev", "/dev"]
+    command += ["--size", str(_MAX_FILES), "--tmpfs", "/tmp", "--chdir", "/tmp"]
+    command += ["--remount-ro", "/dev", "--remount-ro", "/", *_PYTHON, "/runner.py"]
+    tried = subprocess.run(command, env=_ENVIRONMENT, input="", capture_output=True, text=True)
+    if tried.returncode:
+        last = tried.stderr.strip().rpartition("\n")[2]
+        return trusting, f"bubblewrap cannot start ({last})"
+    return command, ""
 
 
 @dataclass(frozen=True)
@@ -64,13 +110,12 @@ def grade(notebook: NotebookNode, name: str, seconds: int) -> list[Result]:
     """
     cells, mistakes = Cells(notebook), dict[str, str | None]()
     exercises = load_exercises(name)
-    sources = {name: cells.source(name, {}) for name in exercises if name in cells.functions}
-    modules = set(re.findall(r"^\s*(?:import|from) (\w+)", "\n".join(sources.values()), re.M))
-    # Inputs may be tensors.
-    modules |= {"tensorflow"} if "tf" in cells.functions else set()
+    sources = {name: cells.source(name, {}) for name in exercises if name in cells.changes}
+    code = "\n".join(cell.source for cell in code_cells(notebook))
+    modules = {*re.findall(r"^\s*(?:import|from) (\w+)", code, re.MULTILINE)} - {"tfgen"}
     with (
         tempfile.TemporaryDirectory(prefix="tfgen-") as folder,
-        contextlib.closing(_Process(folder, sorted(modules), seconds)) as process,
+        contextlib.closing(Process(folder, sorted(modules), seconds)) as process,
     ):
         for key, exercise in exercises.items():
             if key not in sources:
@@ -89,47 +134,101 @@ class Cells:
     """The statements of a notebook that its functions need.
 
     Attributes:
-        functions: what the notebook defines, by name: the statements, in their order.
+        changes: the statements that set or change a name, in their order, by the name.
         broken: what is wrong with the cells that are no Python, by the functions in them.
     """
 
     def __init__(self, notebook: NotebookNode):
-        self.functions: dict[str, list[int]] = {}
+        self.changes: dict[str, list[int]] = {}
         self.broken: dict[str, str] = {}
-        self._statements: list[str] = []
+        # The cell, its text and the index in it of each statement.
+        self._places: list[tuple[str, str, int]] = []
         self._uses: list[set[str]] = []
-        for cell in code_cells(notebook):
+        self._modules, self._defined = {"get_ipython"}, set[str]()
+        self._effects: dict[str, set[str]] = {}  # what a call of a function changes
+        for number, cell in enumerate(code_cells(notebook), 1):
             try:
-                for statement in ast.parse(TransformerManager().transform_cell(cell.source)).body:
-                    self._add(ast.unparse(statement))
+                text = _python(cell.source)
+                for index, statement in enumerate(ast.parse(text).body):
+                    self._places.append((f"code cell {number}", text, index))
+                    self._add(statement)
             except SyntaxError as error:
                 names = re.findall(r"^(?:def )?(\w+)", cell.source, re.MULTILINE)
-                self.broken |= dict.fromkeys(names, f"its cell raises SyntaxError: {error.msg}")
+                mistake = f"line {error.lineno} of its cell raises SyntaxError: {error.msg}"
+                self.broken |= dict.fromkeys(names, mistake)
 
-    def _add(self, statement: str) -> None:
-        table = symtable.symtable(statement, "cell", "exec")
-        for symbol in table.get_symbols():
-            if symbol.is_assigned() or symbol.is_imported():
-                self.functions.setdefault(symbol.get_name(), []).append(len(self._statements))
-        self._statements.append(statement)
-        self._uses.append(set(_globals(table)))
+    def _add(self, statement: ast.stmt) -> None:
+        table = symtable.symtable(ast.unparse(statement), "cell", "exec")
+        symbols, uses = table.get_symbols(), set(_globals(table))
+        names = {each.get_name() for each in symbols if each.is_assigned() or each.is_imported()}
+        self._modules |= {each.get_name() for each in symbols if each.is_imported()}
+        changed = set(self._changed(statement, uses))
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+            self._effects[statement.name], changed = changed, set()
+            self._defined |= names
+        elif isinstance(statement, ast.Assign) and (other := _base(statement.value)):
+            # Another name of the same thing, or of a part of it.
+            self._modules |= names if other in self._modules else set()
+            changed.add(other)
+            uses |= names
+        elif isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*":
+            names.add("*")
+        for name in names | changed:
+            self.changes.setdefault(name, []).append(len(self._uses))
+        self._uses.append(uses)
 
-    def source(self, name: str, stand_ins: dict[str, str]) -> str:
-        """The statements that define a function and all that it uses.
+    def _changed(self, statement: ast.stmt, uses: set[str]) -> Iterator[str]:
+        """The names of what a statement may change, by an item, an attribute, or a call."""
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Global):
+                yield from node.names
+            elif isinstance(node, ast.Attribute | ast.Subscript) and type(node.ctx) is not ast.Load:
+                yield _base(node)
+            elif isinstance(node, ast.Call):
+                base = _base(node.func)
+                if isinstance(node.func, ast.Name):
+                    yield from self._effects.get(base, ())
+                elif base not in self._modules or uses <= self._modules:  # as to set a seed
+                    yield base
+            elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+                for item in (*node.value.args, *(key.value for key in node.value.keywords)):
+                    if _base(item) not in self._modules | self._defined:
+                        yield _base(item)
+
+    def source(self, name: str, stand_ins: dict[str, str]) -> list[Any]:
+        """The statements that define a function and all that it uses, for `_runner.py`.
 
         Args:
             name: name of the function.
             stand_ins: expressions that take the places of other functions, by their names.
         """
-        chosen = {index for index, text in enumerate(self._statements) if text.endswith("import *")}
-        waiting = {name, "tf"} if stand_ins else {name}
+        chosen, waiting, done = set[int](), {name, "*"}, {"", *stand_ins}
         while waiting:
-            for index in self.functions.get(waiting.pop(), []):
-                if index not in chosen:
-                    chosen.add(index)
-                    waiting |= self._uses[index] - stand_ins.keys()
-        lines = [f"{key} = {value}" for key, value in stand_ins.items()]
-        return "\n".join([*lines, *(self._statements[index] for index in sorted(chosen))])
+            done.add(key := waiting.pop())
+            for index in set(self.changes.get(key, [])) - chosen:
+                chosen.add(index)
+                waiting |= self._uses[index] - done
+        own = [f"{key} = {value}" for key, value in stand_ins.items()]
+        own[:0] = ["import tensorflow as tf"] if "tf." in "".join(own) else []
+        cells = {"stand-ins": ("\n".join(own), [*range(len(own))])} if own else {}
+        for index in sorted(chosen):
+            cell, text, position = self._places[index]
+            cells.setdefault(cell, (text, []))[1].append(position)
+        return [[cell, *rest] for cell, rest in cells.items()]
+
+
+def _python(source: str) -> str:
+    """A cell as Python, with the same lines."""
+    source = re.sub(r"\A(\s*)%%(time|capture)\b.*", r"\1pass", source)
+    blank = source[: len(source) - len(source.lstrip())].count("\n")
+    return "\n" * blank + TransformerManager().transform_cell(source)
+
+
+def _base(node: ast.AST) -> str:
+    """The name `a` of `a`, `a.b`, `a[b]` and so on; "" of anything else."""
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Starred):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _globals(table: symtable.SymbolTable) -> Iterator[str]:
@@ -141,8 +240,8 @@ def _globals(table: symtable.SymbolTable) -> Iterator[str]:
         yield from _globals(child)
 
 
-class _Process:
-    """Runs `_runner.py` in a folder, and again if an answer ends it, until `close`."""
+class Process:
+    """Runs `_runner.py`, and again if an answer ends it, until `close`."""
 
     def __init__(self, folder: str, modules: list[str], seconds: int):
         self._folder, self._modules, self._seconds, self._end = folder, modules, seconds, 0.0
@@ -151,48 +250,66 @@ class _Process:
     def start_clock(self) -> None:
         """Gives the next exercise all its seconds."""
         if self._process is None:
-            self._start()
+            self._process = subprocess.Popen(
+                confinement()[0],
+                cwd=self._folder,
+                env=_ENVIRONMENT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                start_new_session=True,
+            )
+            self._end = time.monotonic() + _START_SECONDS
+            self.call("", [], self._modules)
         self._end = time.monotonic() + self._seconds
 
-    def call(self, name: str, source: str, inputs: list[Any]) -> Any:
-        """Calls an answer on inputs, as `_runner.call` does."""
+    def call(self, name: str, cells: list[Any], inputs: list[Any]) -> Any:
+        """Calls an answer on inputs, as `_runner.call` does.
+
+        Raises:
+            Mistake: there is no reply in time.
+        """
         if self._process is None:
             self.start_clock()
-        return self._ask([name, source, inputs], self._end)
-
-    def _start(self) -> None:
-        self._connection, remote = Pipe()
-        own = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
-        limits = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "agg"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-B", FOLDER / "_runner.py"],
-            cwd=self._folder,
-            env=own | limits | {"TFGEN_CONNECTION": str(remote.fileno())},
-            pass_fds=[remote.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        remote.close()
-        self._ask(self._modules, time.monotonic() + _START_SECONDS)
-
-    def _ask(self, request: Any, end: float) -> Any:
         try:
-            self._connection.send_bytes(_runner.dumps(request))
-            if self._connection.poll(max(0.0, end - time.monotonic())):
-                return _runner.loads(self._connection.recv_bytes(_MAX_REPLY))
-        except (EOFError, OSError, ValueError, KeyError) as error:
+            request = _runner.frame(_runner.dumps([name, cells, inputs]))
+            return _runner.loads(self._exchange(request))
+        except Mistake:
+            self.close()
+            raise
+        except Exception as error:  # of a reply that an answer wrote, too
             self.close()
             raise Mistake("ends the Python process") from error
-        self.close()
-        raise Mistake(f"takes longer than {self._seconds} s")
+
+    def _exchange(self, request: bytes) -> bytes:
+        """Writes a request and reads the reply; blocks no longer than the clock runs."""
+        assert self._process is not None and self._process.stdin and self._process.stdout
+        to, of = self._process.stdin.fileno(), self._process.stdout.fileno()
+        os.set_blocking(to, False)
+        reply, size = bytearray(), 8
+        while len(reply) < size:
+            left = max(0.0, self._end - time.monotonic())
+            readable, writable, _ = select.select([of], [to] if request else [], [], left)
+            if not readable and not writable:
+                raise Mistake(f"takes longer than {self._seconds} s")
+            if writable:
+                request = request[os.write(to, request) :]
+            if readable:
+                part = os.read(of, _MAX_REPLY)
+                if not part:
+                    raise EOFError
+                reply += part
+            if len(reply) >= 8:
+                size = 8 + int.from_bytes(reply[:8], "little")
+            if size > _MAX_REPLY:
+                raise Mistake(f"returns more than {_MAX_REPLY >> 20} MB")
+        return bytes(reply[8:size])
 
     def close(self) -> None:
         """Ends the process."""
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._connection.close()
-            self._process = None
+            with self._process:  # closes the pipes and waits
+                self._process = None

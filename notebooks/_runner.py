@@ -1,31 +1,31 @@
 """Calls a student's function on the inputs of a check, and describes what it returns.
 
 In a notebook, `check` calls `call` in its own process. The grader runs this file as a program,
-which gets the functions' sources and inputs on a connection. It is sent no check, and no value that
-an answer is compared with.
+which reads cells and inputs from its standard input and writes replies to its standard output. It
+gets no check, and no value that an answer is compared with.
 """
 
+import ast
 import contextlib
 import importlib
 import inspect
-import io
 import json
 import linecache
 import os
-import sys
+import re
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-_MEMORY, _FILE = 8 << 30, 1 << 20  # bytes
-_FORBIDDEN = ("socket.", "subprocess.", "os.system", "os.exec", "os.fork", "os.posix_spawn")
-_LINKS = ("os.link", "os.rename")  # which would give a refused file another path
+_MAX_MEMORY = 8 << 30  # bytes
 # Characters of an error's text that a message shows.
 _MAX_TEXT = 300
+# What TensorFlow writes around the text of an error.
+_OF_TENSORFLOW = re.compile(r"\{\{function_node .*?\}\} ?| \[Op:\w+\]( name: ?\S*)?")
 
 
 @dataclass(frozen=True)
@@ -61,30 +61,32 @@ _MARKS = {mark.__name__: mark for mark in (Tensor, Toy, Rng)}
 
 def dumps(tree: Any) -> bytes:
     """Lists, dictionaries, strings, numbers, arrays and the inputs above as bytes, without code."""
-    arrays: list[Any] = []
 
     def encode(node: Any) -> dict[str, Any]:
         if type(node) in _MARKS.values():
             return {type(node).__name__: vars(node)}
-        arrays.append(node)
-        return {"array": len(arrays) - 1}
+        array = np.asarray(node)
+        return {"array": [array.dtype.str, array.shape, array.tobytes().hex()]}
 
-    text, file = json.dumps(tree, default=encode), io.BytesIO()
-    np.savez(file, *arrays, tree=np.array(text))
-    return file.getvalue()
+    return json.dumps(tree, default=encode).encode()
 
 
 def loads(content: bytes) -> Any:
     """What `dumps` was given."""
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
 
-        def decode(node: dict[str, Any]) -> Any:
-            if node.keys() == {"array"}:
-                return arrays[f"arr_{node['array']}"]
-            marks = [_MARKS[key](**value) for key, value in node.items() if key in _MARKS]
-            return marks[0] if marks else node
+    def decode(node: dict[str, Any]) -> Any:
+        if node.keys() == {"array"}:
+            dtype, shape, values = node["array"]
+            return np.frombuffer(bytearray.fromhex(values), dtype).reshape(shape)
+        marks = [_MARKS[key](**value) for key, value in node.items() if key in _MARKS]
+        return marks[0] if marks else node
 
-        return json.loads(str(arrays["tree"]), object_hook=decode)
+    return json.loads(content, object_hook=decode)
+
+
+def frame(content: bytes) -> bytes:
+    """A message of the program, after its length."""
+    return len(content).to_bytes(8, "little") + content
 
 
 def build(node: Any, watched: list[Any] | None = None) -> Any:
@@ -148,16 +150,25 @@ def call(name: str, function: Callable[..., Any], inputs: list[Any]) -> dict[str
 
 
 def one_line(error: BaseException | str) -> str:
-    """A message in one line of at most 300 characters."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]} …"
+    """A message in one line of at most 300 printable characters."""
+    text = " ".join(_OF_TENSORFLOW.sub("", str(error)).split())
+    text = text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]} …"
+    # A text from elsewhere could otherwise move the cursor.
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _error_text(name: str, error: BaseException) -> str:
     # The line that an assignment has in place of an answer.
     if isinstance(error, NotImplementedError) and str(error) == f"write {name}":
         return "not written yet"
-    return f"raises {type(error).__name__}: {one_line(error)}".removesuffix(": ")
+    text = f"raises {type(error).__name__}: {one_line(error)}".removesuffix(": ")
+    frames = [
+        (row.f_code.co_filename, line) for row, line in traceback.walk_tb(error.__traceback__)
+    ]
+    # A cell is no file. The outermost one is the answer's own.
+    cells = [row for row in frames if row[0][:1] != "<" and not Path(row[0]).exists()]
+    lines = [line for cell, line in cells if cell == cells[0][0]]
+    return f"line {lines[-1]} of its cell {text}" if lines else text
 
 
 def _describe(value: Any) -> Any:
@@ -177,59 +188,69 @@ def _describe(value: Any) -> Any:
 # --- the grader's program -----------------------------------------------------------------------
 
 
-class _Barrier:
-    """Refuses to import tfgen, which has checks and functions like those of the exercises."""
+def _define(name: str, cells: list[Any]) -> tuple[Any, str]:
+    """Runs statements of a notebook.
 
-    def find_spec(self, name: str, *_: Any) -> None:
-        if name.partition(".")[0] in {"tfgen", "notebooks"}:
-            raise ImportError(f"{name} cannot be used in an answer", name=name)
+    As in a notebook, the next one runs after one that raises an exception.
+
+    Args:
+        name: what they define.
+        cells: for each cell, its name, its text and the indices of its statements to run.
+
+    Returns:
+        What they define, or None; and what the first statement that failed raised, or "".
+    """
+    names: dict[str, Any] = {"__name__": "__main__"}
+    failures = []
+    for cell, text, chosen in cells:
+        # A tf.function with loops reads its own source.
+        linecache.cache[cell] = len(text), None, text.splitlines(True), cell
+        statements = ast.parse(text).body
+        for index in chosen:
+            try:
+                module = ast.Module([statements[index]], [])
+                exec(compile(module, cell, "exec"), names)
+            except BaseException as error:
+                failures.append(_error_text(name, error).replace("its cell", cell))
+    return names.get(name), next(iter(failures), "")
 
 
-def _real_path(file: Any) -> str:
-    return os.path.realpath(os.fsdecode(file) if isinstance(file, bytes) else str(file))
+def _serve(requests: IO[bytes], replies: IO[bytes]) -> None:
+    """Answers requests `[name, cells, inputs]`; without cells, the inputs are modules to import."""
+    answers: dict[str, tuple[Any, Any, str]] = {}
+    while header := requests.read(8):
+        name, cells, inputs = loads(requests.read(int.from_bytes(header, "little")))
+        reply: dict[str, Any] = {}
+        try:
+            for module in () if cells else inputs:
+                with contextlib.suppress(Exception):  # the answer that needs it says so
+                    importlib.import_module(module)
+            if cells:
+                if answers.get(name, ("",))[0] != cells:
+                    answers[name] = cells, *_define(name, cells)
+                _, function, failure = answers[name]
+                missing = {"mistake": failure or f"the notebook does not define {name}"}
+                reply = missing if function is None else call(name, function, inputs)
+                if failure and "raises NameError" in reply.get("mistake", ""):
+                    reply["mistake"] += f"; {failure}"
+        except BaseException as error:
+            reply = {"mistake": _error_text(name, error)}
+        replies.write(frame(dumps(reply)))
+        replies.flush()
 
 
-def _confine() -> None:
-    """Limits memory and files, and refuses the usual calls for checks, programs and the network."""
+def _main() -> None:
     import resource
 
-    for limit, value in ((resource.RLIMIT_DATA, _MEMORY), (resource.RLIMIT_FSIZE, _FILE)):
-        with contextlib.suppress(ValueError, OSError):  # macOS has no limit of data
-            resource.setrlimit(limit, (value, value))
-    own = str(Path(__file__).resolve().parent)
-
-    def refuse(event: str, arguments: tuple[Any, ...]) -> None:
-        if event.startswith(_FORBIDDEN + _LINKS) or (
-            event == "open" and _real_path(arguments[0]).startswith(own)
-        ):
-            raise PermissionError(f"an answer may not use {event}")
-
-    sys.addaudithook(refuse)
-
-
-def _serve(connection: Connection) -> None:
-    """Answers requests `[name, source, inputs]`, until the grader ends this process."""
-    functions: dict[str, tuple[str, Callable[..., Any]]] = {}
-    for module in loads(connection.recv_bytes()):
-        with contextlib.suppress(Exception):  # the answer that needs it says so
-            importlib.import_module(module)
-    _confine()
-    connection.send_bytes(dumps(None))
-    while True:
-        name, source, inputs = loads(connection.recv_bytes())
-        try:
-            if functions.get(name, ("",))[0] != source:
-                names: dict[str, Any] = {"__name__": "answer"}
-                # A tf.function with loops reads its own source.
-                linecache.cache[name] = len(source), None, source.splitlines(True), name
-                exec(compile(source, name, "exec"), names)
-                functions[name] = source, names[name]
-            reply = call(name, functions[name][1], inputs)
-        except BaseException as error:
-            reply = {"mistake": f"its cell raises {type(error).__name__}: {one_line(error)}"}
-        connection.send_bytes(dumps(reply))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    limits = (min(_MAX_MEMORY, memory),) * 2
+    with contextlib.suppress(ValueError, OSError):  # macOS has no limit of data
+        resource.setrlimit(resource.RLIMIT_DATA, limits)
+    requests, replies = (os.fdopen(os.dup(number), mode) for number, mode in ((0, "rb"), (1, "wb")))
+    for number in (0, 1):
+        os.dup2(2, number)  # what an answer prints is no reply
+    _serve(requests, replies)
 
 
 if __name__ == "__main__":
-    sys.meta_path.insert(0, _Barrier())
-    _serve(Connection(int(os.environ.pop("TFGEN_CONNECTION"))))
+    _main()

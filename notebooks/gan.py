@@ -839,12 +839,12 @@ if all(path.is_file() for path in pictures):
 # %% [markdown]
 # ### Exercise 2.f — The path along the great circle
 #
-# Write this path for a number of steps, of which the first is the start and the last is the end.
+# Write this path at equal steps of $t$. The first point is the start and the last one is the end.
 
 
 # %% tags=["exercise"]
 def spherical_path(start, end, steps):
-    """Latents at equal shares of the angle between two latents that are not parallel.
+    """Points z(t) at equal steps of t between two latents that are not parallel.
 
     Args:
         start: float32[d], the first latents.

@@ -1,5 +1,6 @@
 """The checks of notebook 3, the normalizing flow, whose tensors are float64."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -46,8 +47,9 @@ def check_log_prob_of_map(answer: Answer, rng: _Rng) -> None:
         }
 
     draws = []
-    for map_ in ("(x - shift) / scale", "xp.sinh(x) / scale", "(shift - x) / scale"):
-        constants = {"shift": rng.uniform(0.5, 1.5), "scale": rng.uniform(2, 4)}
+    maps = "(x - shift) / scale", "xp.sinh(x) / scale", "(shift - x) / scale"
+    for map_, unit in zip(maps, (1, 1, 1e6), strict=True):  # a slope near 1e-7
+        constants = {"shift": rng.uniform(0.5, 1.5), "scale": unit * rng.uniform(2, 4)}
         x = rng.uniform(-1.5, 1.5, size(rng, 5, 9))
         draws.append((Tensor(x), Toy(f"lambda x: {map_}", constants)))
     compare_function(answer, draws, outcomes)
@@ -86,13 +88,14 @@ def _check_coupling(answer: Answer, rng: _Rng, outcomes: Callable[..., Any], sig
         }
         return [outcomes(h, mask, network), log_dets]
 
-    draws = []
+    draws: list[Any] = []
     for dimensions in (size(rng, 4, 7) for _ in range(2)):
         # As many ones as zeros, or one less, in random order.
         mask = rng.permutation(np.arange(dimensions) % 2).astype(float)
         # s and t, [B, M] each, different in each entry and dependent on all inputs.
         weights, shifts = rng.normal(size=(2, dimensions, dimensions)), rng.uniform(0.2, 1.1, 2)
         constants = dict(zip("acbd", (*weights, *shifts), strict=True))
+        constants["b"] -= 8 * (not draws)  # exp(s) near 1e-5
         network = Toy("lambda h: (xp.tanh(h @ a) + b, xp.tanh(h @ c) + d)", constants)
         inputs = rng.normal(size=(size(rng, 3, 5), dimensions))
         draws.append((Tensor(inputs), Tensor(mask), network))
@@ -156,6 +159,11 @@ def check_coupling_inverse(answer: Answer, rng: _Rng) -> None:
 # --- 3.d ------------------------------------------------------------------------------
 
 
+def _with_own_noise(images: np.ndarray, value: np.ndarray) -> np.ndarray:
+    is_in_cell = np.shape(value) == images.shape and (np.floor(256 * value) == images).all()
+    return value if is_in_cell else np.array(np.nan)
+
+
 @exercise(points=2)
 def check_dequantize(answer: Answer, rng: _Rng) -> None:
     """The points must lie in the cells of their bytes, and the cells have the volume 256^(−M)."""
@@ -167,6 +175,9 @@ def check_dequantize(answer: Answer, rng: _Rng) -> None:
                 "y must be (x + u) / 256": (images + u) / 256,
                 "y is divided by 255; there are 256 values, so divide by 256": (images + u) / 255,
                 "the noise is missing; y is (x + u) / 256, in the dtype of u": images / 256,
+                "y has noise of its own; use the u that is passed": functools.partial(
+                    _with_own_noise, images
+                ),
                 "the noise is added after the division; divide x + u by 256": images / 256 + u,
                 "y is not divided by 256; it must be in [0, 1)": images + u,
             },
@@ -244,11 +255,12 @@ def check_log_prob_of_chain(answer: Answer, rng: _Rng) -> None:
                 "the prior is evaluated at x; take z": _normal(x).sum(axis=1) + total,
                 "the prior is averaged over the dimensions; sum it": _normal(z).mean(1) + total,
                 "½ ln 2π is missing for each dimension of z": right + dimensions * half,
+                "½ is missing: each dimension of z has ½ ln 2π": right - dimensions * half,
                 "½ ln 2π is counted once, not M times": right + (dimensions - 1) * half,
                 "½ ln 2π is counted B times, not M": right + (dimensions - len(x)) * half,
                 "the log-determinants are averaged over the layers; add them": prior + mean,
                 "the log-determinants are averaged over the batch": prior + total.mean(),
-                "M is not the number of dimensions of z in ½ M ln 2π": shifted(right),
+                "M is not the number of dimensions of z in ½ M ln 2π": shifted(right, half),
             },
         ]
 

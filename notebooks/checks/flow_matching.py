@@ -7,24 +7,26 @@ import numpy as np
 from .._runner import Tensor, Toy
 from . import exercise
 from ._arrays import by_numpy, size
-from ._compare import Answer, Mistake, compare, compare_gradients, numbers, parts
+from ._compare import Answer, compare, compare_function, compare_gradients, first
 
 _Rng = np.random.Generator
 _STAND_IN = {"straight_path": "lambda x0, x1, t: (x0 + 3.0 * x1, 2.0 * x1 - x0)"}
 _AXIS = "t multiplies the entries; give it the shape [B, 1], so that it multiplies examples"
+_SWAPPED = "t and 1 − t are swapped in x_t; t = 0 is noise, t = 1 is data"
 
 
-def _batch(rng: _Rng, rank: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _batch(rng: _Rng, rank: int = 2) -> list[Tensor]:
     """Noise, data and times. All axes have one length, so that a wrong one is no error."""
     length = size(rng, 3, 5)
-    x0, x1 = rng.normal(size=(2, *[length] * rank))
-    return x0, x1, rng.uniform(0.1, 0.9, length)
+    # At the last time, 1e-5 more in a denominator is seen.
+    times = np.append(rng.uniform(0.1, 0.9, length - 1), 0.995)
+    return [*map(Tensor, rng.normal(size=(2, *[length] * rank))), Tensor(times)]
 
 
 def _velocity(rng: _Rng, dimensions: int) -> Toy:
     """A velocity of points `[B, D]` at times `[B]`; its Jacobian is not symmetric."""
     into, out = rng.normal(size=(2, dimensions, dimensions)) / 2
-    inputs = {"into": into, "out": Tensor(out), "shift": rng.normal(size=dimensions)}
+    inputs = {"into": into, "out": out, "shift": rng.normal(size=dimensions)}
     return Toy("lambda x, t: xp.sin(x @ into + 2 * t[:, None]) @ out + 0.3 * x + shift", inputs)
 
 
@@ -39,22 +41,26 @@ def _path(x0: np.ndarray, x1: np.ndarray, t: np.ndarray) -> np.ndarray:
 @exercise(points=2)
 def check_straight_path(answer: Answer, rng: _Rng) -> None:
     """Compares points and images, at a time for each example."""
-    cases = []
-    for rank in (2, 4):
-        x0, x1, t = _batch(rng, rank)
-        value, gradients = answer(Tensor(x0), Tensor(x1), Tensor(t))
+
+    def outcomes(x0: np.ndarray, x1: np.ndarray, t: np.ndarray) -> list[dict[str, Any]]:
         right, velocity = _path(x0, x1, t), x1 - x0
-        mistakes = {
-            "the ends are swapped: t = 0 is noise, t = 1 is data": (_path(x1, x0, t), -velocity),
-            "the noise keeps its size; multiply it by 1 − t": (x0 + _path(0 * x0, x1, t), velocity),
-            _AXIS: ((1 - t) * x0 + t * x1, velocity),
-            "the velocity has the wrong sign; it leads to the data": (right, -velocity),
-            "the velocity is dx_t/dt, not x1 − x_t, the way to go": (right, x1 - right),
-            "the velocity is dx_t/dt, not x_t − x0, the way so far": (right, right - x0),
-        }
-        cases.append((parts(value, "x_t", "its velocity"), (right, velocity), mistakes))
-    compare(cases, "x_t must be (1 − t) x0 + t x1, for images, too, and the velocity dx_t/dt")
-    compare_gradients(gradients[0], _path, (x0, x1, t), ("x0", "x1", "t"), "x_t")
+        return [
+            {
+                "x_t must be (1 − t) x0 + t x1, for images, too": right,
+                "the ends are swapped, or t and 1 − t: t = 0 is noise": _path(x1, x0, t),
+                "the noise keeps its size; multiply it by 1 − t": x0 + _path(0 * x0, x1, t),
+                _AXIS: (1 - t) * x0 + t * x1,
+            },
+            {
+                "the velocity must be dx_t/dt": velocity,
+                "the velocity has the wrong sign; it leads to the data": -velocity,
+                "the velocity is dx_t/dt, not x1 − x_t, the way to go": x1 - right,
+                "the velocity is dx_t/dt, not x_t − x0, the way so far": right - x0,
+            },
+        ]
+
+    draws = [_batch(rng, rank) for rank in (2, 4)]
+    compare_function(answer, draws, outcomes, ("x0", "x1", "t"), ("x_t", "its velocity"))
 
 
 # --- 5.b ------------------------------------------------------------------------------
@@ -75,29 +81,33 @@ def _mixture(x: Any, t: Any, centres: Any, stddev: float, at: Any = None, **by: 
 @exercise(points=3)
 def check_marginal_velocity(answer: Answer, rng: _Rng) -> None:
     """Compares with the closed form, near the modes and far from them."""
-    cases = []
-    for _ in range(2):
-        x, _, t = _batch(rng)
-        others = t, rng.normal(size=(size(rng, 3, 7), len(t))), rng.uniform(0.3, 0.6)
-        tensors = *map(Tensor, others[:2]), others[2]
-        value, gradients = answer(Tensor(x), *tensors)
-        right = _mixture(x, *others)
-        mistakes = {
-            "the modes are at t c_k at time t, not at c_k": _mixture(x, *others, at=1),
-            "all modes have the same weight; near ones count more": _mixture(x, *others, weights=0),
-            "½ is missing in the exponent of the weights": _mixture(x, *others, weights=2),
-            "the term a (x − t c_k) is missing": _mixture(x, *others, slope=0),
-            "the slope a has the wrong sign": _mixture(x, *others, slope=-1),
-            "stddev is taken for the variance": _mixture(x, *others[:2], others[2] ** 0.5),
+
+    def outcomes(x: Any, t: Any, centres: Any, stddev: float) -> dict[str, Any]:
+        others = centres, stddev
+        right = _mixture(x, t, *others)
+        return {
+            "the result must be Σ_k w_k (c_k + a (x − t c_k)), where the w_k add up to 1": right,
+            "the modes are at t c_k at time t, not at c_k": _mixture(x, t, *others, at=1),
+            "all modes have the same weight; near ones count more": _mixture(
+                x, t, *others, weights=0
+            ),
+            "½ is missing in the exponent of the weights": _mixture(x, t, *others, weights=2),
+            "the term a (x − t c_k) is missing": _mixture(x, t, *others, slope=0),
+            "the slope a has the wrong sign": _mixture(x, t, *others, slope=-1),
+            "stddev is taken for the variance": _mixture(x, t, others[0], others[1] ** 0.5),
+            "t and 1 − t are swapped": _mixture(x, 1 - t, *others),
             "this is E[x1 | x], not E[x1 − x0 | x]": x + (1 - t[:, None]) * right,
         }
-        cases.append((value, right, mistakes))
-    compare(cases, "the result must be Σ_k w_k (c_k + a (x − t c_k)), where the w_k add up to 1")
-    compare_gradients(gradients[0][:1], lambda x: _mixture(x, *others), (x,), ("x",))
-    value = answer(Tensor(400 * x), *tensors)[0]
-    if not np.isfinite(numbers(value)).all():
-        raise Mistake("far from all modes, each exponential rounds to 0; use tf.nn.softmax")
-    compare([(value, _mixture(400 * x, *others), {})], "the result is wrong far from all modes")
+
+    draws: list[list[Any]] = []
+    for stddev in (rng.uniform(0.03, 0.06), rng.uniform(0.3, 0.6)):
+        x, _, t = _batch(rng)
+        centres = rng.normal(size=(size(rng, 3, 7), len(t.values)))
+        draws.append([x, t, Tensor(centres), stddev])
+    compare_function(answer, draws, outcomes, ("x", "", "", ""))
+    draws[-1][0] = Tensor(400 * x.values)
+    far = "far from all modes, each exponential rounds to 0; use tf.nn.softmax"
+    compare([(answer(*draws[-1])[0], first(outcomes(*map(by_numpy, draws[-1]))), {})], far)
 
 
 # --- 5.c ------------------------------------------------------------------------------
@@ -106,30 +116,35 @@ def check_marginal_velocity(answer: Answer, rng: _Rng) -> None:
 @exercise(points=2, stand_ins=_STAND_IN)
 def check_flow_matching_loss(answer: Answer, rng: _Rng, stood_in: bool = False) -> None:
     """Compares with a network, whose weights the gradient must reach."""
-    cases = []
-    for _ in range(2):
-        x0, x1, t = _batch(rng)
-        toy = _velocity(rng, len(t))
-        value, gradients = answer(toy, Tensor(x0), Tensor(x1), Tensor(t))
-        v, weights = by_numpy(toy), toy.inputs["out"].values
+
+    def outcomes(v: Any, x0: Any, x1: Any, t: Any) -> dict[str, Any]:
         x_t, target = (x0 + 3 * x1, 2 * x1 - x0) if stood_in else (_path(x0, x1, t), x1 - x0)
         squares = (v(x_t, t) - target) ** 2
-        mistakes = {
+        return {
+            "the loss must be the mean of (velocity(x_t, t) − (x1 − x0))²": squares.mean(),
             "the error is summed over the entries; take the mean": squares.sum(axis=1).mean(),
             "the error is summed; take the mean over batch and entries": squares.sum(),
             "the target has the wrong sign; it is x1 − x0": np.mean((v(x_t, t) + target) ** 2),
             "the target is x1 − x0, not the data": np.mean((v(x_t, t) - x1) ** 2),
             "the network gets the data; give it x_t": np.mean((v(x1, t) - target) ** 2),
             "the network gets the time 1 − t; give it t": np.mean((v(x_t, 1 - t) - target) ** 2),
+            _SWAPPED: np.mean((v(_path(x1, x0, t), t) - target) ** 2),
         }
-        cases.append((value, squares.mean(), mistakes))
-    compare(cases, "the loss must be the mean of (velocity(x_t, t) − (x1 − x0))²")
+
+    batches = [_batch(rng) for _ in range(2)]
+    toys = [_velocity(rng, len(batch[2].values)) for batch in batches]
+    compare_function(
+        answer, [(toy, *batch) for toy, batch in zip(toys, batches, strict=True)], outcomes
+    )
+    toy, batch = toys[-1], batches[-1]
+    inputs, weights = [by_numpy(item) for item in batch], toy.inputs["out"]
 
     def loss(weights: np.ndarray) -> Any:
-        network = by_numpy(Toy(toy.source, toy.inputs | {"out": weights}))
-        return np.mean((network(x_t, t) - target) ** 2)
+        return first(outcomes(by_numpy(Toy(toy.source, toy.inputs | {"out": weights})), *inputs))
 
-    compare_gradients(gradients[0][:1], loss, (weights,), ("the network",), "the loss")
+    trained = Toy(toy.source, toy.inputs | {"out": Tensor(weights)})
+    gradients = answer(trained, *batch)[1][0][:1]
+    compare_gradients(gradients, loss, (weights,), ("the network",), "the loss")
 
 
 # --- 5.d and 5.e ----------------------------------------------------------------------
@@ -138,15 +153,13 @@ def check_flow_matching_loss(answer: Answer, rng: _Rng, stood_in: bool = False) 
 @exercise(points=2)
 def check_midpoint_step(answer: Answer, rng: _Rng) -> None:
     """Compares a step ahead and a step back."""
-    cases = []
-    for h in rng.uniform(0.3, 0.6, 2) * [1, -1]:
-        x, _, t = _batch(rng)
-        toy, half = _velocity(rng, len(t)), h / 2
-        v = by_numpy(toy)
-        value, gradients = answer(toy, Tensor(x), Tensor(t), float(h))
-        first, end = v(x, t), v(x + h * v(x, t), t + h)
+
+    def outcomes(v: Any, x: Any, t: Any, h: float) -> dict[str, Any]:
+        half, first, end = h / 2, v(x, t), v(x + h * v(x, t), t + h)
         middle = x + half * first
-        mistakes = {
+        right = x + h * v(middle, t + half)
+        return {
+            "the result must be x + h · v(x + h/2 · v(x, t), t + h/2)": right,
             "this is Euler's step; take the velocity in the middle": x + h * first,
             "this is Heun's step; take the velocity in the middle": x + half * (first + end),
             "the middle is h/2 · v(x, t) away, not h": x + h * v(x + h * first, t + half),
@@ -154,24 +167,25 @@ def check_midpoint_step(answer: Answer, rng: _Rng) -> None:
             "the velocity is that at x, later; move x, too": x + h * v(x, t + half),
             "the step begins in the middle; begin at x": middle + h * v(middle, t + half),
         }
-        cases.append((value, x + h * v(middle, t + half), mistakes))
-    compare(cases, "the result must be x + h · v(x + h/2 · v(x, t), t + h/2)")
-    by_x = gradients[0][1:2]
-    compare_gradients(by_x, lambda x: x + h * v(x + half * v(x, t), t + half), (x,), ("x",))
+
+    draws = []
+    for h in rng.uniform(0.3, 0.6, 2) * [1, -1]:
+        x, _, t = _batch(rng)
+        draws.append((_velocity(rng, len(t.values)), x, t, float(h)))
+    compare_function(answer, draws, outcomes, ("", "x", "", ""))
 
 
 @exercise(points=3)
 def check_probe_divergence(answer: Answer, rng: _Rng) -> None:
     """Compares with Jacobians by differences; the probes are no signs."""
-    cases = []
-    for _ in range(2):
-        x, probe, t = _batch(rng)
-        toy = _velocity(rng, len(t))
-        v, units = by_numpy(toy), 1e-5 * np.eye(len(t))
+
+    def outcomes(v: Any, x: Any, t: Any, probe: Any) -> dict[str, Any]:
+        units = 1e-5 * np.eye(len(t))
         jacobian = np.stack([(v(x + u, t) - v(x - u, t)) / 2e-5 for u in units], axis=2)
         product = np.einsum("bi,bij->bj", probe, jacobian)
         right, diagonal = np.sum(product * probe, axis=1), np.einsum("bii->bi", jacobian)
-        mistakes = {
+        return {
+            "the result must be εᵀ (∂v/∂x) ε for each example": right,
             "pass the probe as output_gradients, too": np.einsum("bij,bj->b", jacobian, probe),
             "multiply the gradient by the probe, too": product.sum(axis=1),
             "this is the divergence itself; use the probe": diagonal.sum(axis=1),
@@ -179,37 +193,40 @@ def check_probe_divergence(answer: Answer, rng: _Rng) -> None:
             "this is ε · v; v must be differentiated": np.sum(probe * v(x, t), axis=1),
             "sum over the entries; do not average": right / len(t),
         }
-        cases.append((answer(toy, Tensor(x), Tensor(t), Tensor(probe))[0], right, mistakes))
-    compare(cases, "the result must be εᵀ (∂v/∂x) ε for each example")
+
+    batches = [_batch(rng) for _ in range(2)]
+    draws = [(_velocity(rng, len(t.values)), x, t, probe) for x, probe, t in batches]
+    compare_function(answer, draws, outcomes)
 
 
 # --- 5.f ------------------------------------------------------------------------------
 
 
-def _terms(x: np.ndarray, v: np.ndarray, t: np.ndarray) -> tuple[np.ndarray, ...]:
-    noise = x - t * v
-    return noise, x + (1 - t) * v, -noise / (1 - t)
-
-
 @exercise(points=2)
 def check_diffusion_terms(answer: Answer, rng: _Rng) -> None:
     """Compares with the solution of (1 − t) x0 + t x1 = x and x1 − x0 = v."""
-    cases = []
-    for _ in range(2):
-        x, v, t = _batch(rng)
-        value, gradients = answer(Tensor(x), Tensor(v), Tensor(t))
-        column = t[:, None]
-        noise, data, score = right = _terms(x, v, column)
-        back = x - (1 - column) * v
-        mistakes = {
-            "noise and data are swapped; return E[x0 | x] first": (data, noise, score),
-            "going back to the noise takes the time t": (back, data, -back / (1 - column)),
-            "going on to the data takes the time 1 − t, not t": (noise, 2 * x - noise, score),
-            "the score has the wrong sign; it points away from the noise": (noise, data, -score),
-            "divide by 1 − t, not by (1 − t)²": (noise, data, score / (1 - column)),
-            "the score is not divided by 1 − t": (noise, data, -noise),
-            _AXIS: _terms(x, v, t),
-        }
-        cases.append((parts(value, "E[x0 | x]", "E[x1 | x]", "the score"), right, mistakes))
-    compare(cases, "the means must solve (1 − t) x̂0 + t x̂1 = x, x̂1 − x̂0 = v; the score follows")
-    compare_gradients(gradients[2][:2], lambda x, v: _terms(x, v, column)[2], (x, v), ("x", "v"))
+
+    def outcomes(x: np.ndarray, v: np.ndarray, t: np.ndarray) -> list[dict[str, Any]]:
+        s = t[:, None]
+        noise, data, score = x - s * v, x + (1 - s) * v, -(x - s * v) / (1 - s)
+        return [
+            {
+                "E[x0 | x] must solve (1 − t) x̂0 + t x̂1 = x, x̂1 − x̂0 = v": noise,
+                "noise and data are swapped; return E[x0 | x] first": data,
+                "going back to the noise takes the time t, not 1 − t": x - (1 - s) * v,
+                _AXIS: x - t * v,
+            },
+            {
+                "E[x1 | x] must solve (1 − t) x̂0 + t x̂1 = x, x̂1 − x̂0 = v": data,
+                "going on to the data takes the time 1 − t, not t": x + s * v,
+            },
+            {
+                "the score must be −E[x0 | x] / (1 − t)": score,
+                "the score has the wrong sign; it points away from the noise": -score,
+                "divide by 1 − t, not by (1 − t)²": score / (1 - s),
+                "the score is not divided by 1 − t": -noise,
+            },
+        ]
+
+    values = "E[x0 | x]", "E[x1 | x]", "the score"
+    compare_function(answer, [_batch(rng) for _ in range(2)], outcomes, ("x", "v", ""), values)

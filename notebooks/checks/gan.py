@@ -8,7 +8,16 @@ import numpy as np
 from .._runner import Tensor, Toy
 from . import exercise
 from ._arrays import by_numpy, differences, size, tensor
-from ._compare import Answer, compare, compare_function, compare_gradients, first, is_close, refuse
+from ._compare import (
+    Answer,
+    compare,
+    compare_function,
+    compare_gradients,
+    first,
+    is_close,
+    numbers,
+    refuse,
+)
 
 _Rng = np.random.Generator
 _SWAPPED = "the labels are swapped: D learns to call generated images real; use softplus(−a) for x"
@@ -211,11 +220,11 @@ def check_jensen_shannon(answer: Answer, rng: _Rng) -> None:
         }
 
     draws = []
-    for _ in range(3):
+    for unit in (1e6, 1, 1):  # densities near 1e-7
         points, spacing = np.linspace(-12, 12, size(rng, 1500, 2500), retstep=True)
-        log_p = _log_normal(points, 0.0, rng.uniform(0.8, 1.2))
-        log_q = _log_normal(points, rng.uniform(1, 2), rng.uniform(0.6, 0.8))
-        draws.append((log_p, log_q, float(spacing)))
+        log_p = _log_normal(points, 0.0, rng.uniform(0.8, 1.2)) - np.log(unit)
+        log_q = _log_normal(points, rng.uniform(1, 2), rng.uniform(0.6, 0.8)) - np.log(unit)
+        draws.append((log_p, log_q, float(unit * spacing)))
     compare_function(answer, draws, outcomes)
     # Both densities round to 0 far outside: exp(−(60 / 0.05)² / 2). Between, float64 has numbers
     # of few digits, of which half is 0.
@@ -256,7 +265,7 @@ def check_generator_loss(answer: Answer, rng: _Rng) -> None:
 
 @exercise(points=2)
 def check_spherical_path(answer: Answer, rng: _Rng) -> None:
-    """Points at equal angles from start to end; their norms stay if both ends have the same."""
+    """The points of z(t): at equal angles if both ends have the same norm."""
 
     def outcomes(start: np.ndarray, end: np.ndarray, steps: int) -> dict[str, Any]:
         shares, radius = np.arange(steps) / (steps - 1), np.linalg.norm(start)
@@ -265,7 +274,7 @@ def check_spherical_path(answer: Answer, rng: _Rng) -> None:
         both = "the shares run from 0 to 1, both included"
         early, late = (np.arange(steps) + shift for shift in (0, 1))
         return {
-            "the points [steps, d] are not at equal angles on the great circle": path,
+            "the points [steps, d] are not those of z(t) at equal steps of t": path,
             "this is the straight line; go along the great circle": straight,
             "this is the straight line with all norms made equal": straight * radius / norms,
             "the path runs backwards: the first point is start, the last one is end": path[::-1],
@@ -280,10 +289,11 @@ def check_spherical_path(answer: Answer, rng: _Rng) -> None:
         start, end = rng.normal(size=(2, size(rng, 10, 30))).astype(np.float32)
         end *= np.linalg.norm(start) / np.linalg.norm(end)
         draws.append((start, end, size(rng, 5, 9)))
-    compare_function(answer, draws, outcomes)
-    ends = rng.uniform(1.5, 4) * start, rng.uniform(0.2, 0.7) * end, draws[-1][-1]
+    compare_function(answer, draws, outcomes, tolerance=3e-6)
+    more, less = (np.float32(rng.uniform(*span) / 1000) for span in ((1.5, 4), (0.2, 0.7)))
+    ends = more * start, less * end, draws[-1][-1]
     norms = "ends of different norms: normalize in the angle only, not in the sum"
-    compare([(answer(*ends)[0], first(outcomes(*ends)), {})], norms)
+    compare([(1000 * numbers(answer(*ends)[0]), 1000 * first(outcomes(*ends)), {})], norms)
 
 
 def _path(start: np.ndarray, end: np.ndarray, shares: np.ndarray) -> np.ndarray:

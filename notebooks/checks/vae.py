@@ -1,5 +1,6 @@
 """The checks of the exercises on the VAE, notebook 1."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ _Rng = np.random.Generator
 # A mean may be this many standard errors off: of correct answers, fewer than one in 10⁶ is.
 _ERRORS = 6.0
 _PIXELS = 20
+_NEIGHBOURS = "different images depend on each other; draw new random numbers for each image"
 
 
 # --- exercise 1.a: ancestral sampling ---------------------------------------------------
@@ -28,7 +30,8 @@ def check_sample_images(answer: Answer, rng: _Rng) -> None:
         "(len(z), len(means)))], axis=1).astype(float)",
         {"edges": rng.normal(scale=0.3, size=2), "means": rng.uniform(0.3, 0.7, _PIXELS)},
     )
-    n, latents, first = size(rng, 3000, 5000), size(rng, 2, 5), size(rng, 0, 1 << 30)
+    # So many that Student's t of 30 degrees of freedom has another kurtosis.
+    n, latents, first = size(rng, 20_000, 25_000), size(rng, 3, 5), size(rng, 0, 1 << 30)
     draws = []
     for seed in (first, first, first + 1):
         pair = parts(answer(decoder, n, latents, Rng(seed))[0], "the latents z", "the images x")
@@ -48,18 +51,35 @@ def check_sample_images(answer: Answer, rng: _Rng) -> None:
 
 def _check_latents(z: np.ndarray) -> None:
     """Checks that latents `[n, D]` are independent and standard normal."""
-    errors = _ERRORS / np.sqrt(len(z))
+    errors, squares = _ERRORS / np.sqrt(len(z)), np.square(z)
     moments = z.T @ z / len(z) - np.eye(z.shape[1])
     # A sample's second moment has variance 2 / n.
     is_off = np.abs(z.mean(axis=0)).max() > errors or np.abs(moments).max() > np.sqrt(2) * errors
-    has_copies = len(np.unique(z, axis=0)) < len(z)
+    has_copies = len(np.unique(np.abs(z), axis=0)) < len(z)
+    # Of normal samples, the kurtosis has variance 24 / n, and √n times the distance of
+    # Kolmogorov and Smirnov is above 3 once in 10⁷ times.
+    kurtosis = np.mean(squares**2) / np.mean(squares) ** 2
+    normal = np.vectorize(math.erf)(np.sort(z, axis=None) / math.sqrt(2)) / 2 + 0.5
+    distance = np.abs(normal - (np.arange(z.size) + 0.5) / z.size).max()
+    has_shape = abs(kurtosis - 3) * math.sqrt(z.size / 24) < _ERRORS
     refuse(
         {
-            "several images have the same z; draw a new z for each image": has_copies,
+            "several images have the same z, or −z; draw a new z for each image": has_copies,
             "no z is negative; draw z from a standard normal, not a uniform one": z.min() >= 0,
             "z is not standard normal; latents have mean 0, variance 1, no correlation": is_off,
+            "z is not normal, although its mean is 0 and its variance 1": not has_shape
+            or distance * math.sqrt(z.size) > 3,
+            f"the z of {_NEIGHBOURS}": _is_lagged(z),
         }
     )
+
+
+def _is_lagged(values: np.ndarray) -> bool:
+    """Whether rows of numbers with mean 0 depend on other rows, at any distance."""
+    scaled = values / values.std(axis=0)
+    powers = np.abs(np.fft.fft(scaled, axis=0)) ** 2
+    correlations = np.fft.ifft(powers.sum(axis=1)).real[1:] / math.sqrt(values.size)
+    return bool(np.abs(correlations).max() > 10)
 
 
 def _check_pixels(x: np.ndarray, means: np.ndarray) -> None:
@@ -80,6 +100,7 @@ def _check_pixels(x: np.ndarray, means: np.ndarray) -> None:
             "all images share one row of random numbers": np.ptp(x[:, 2:], axis=0).max() == 0,
             "all pixels of an image share one random number; draw one for each pixel": shared,
             f"the pixels' frequencies are not f(z); {draw}": is_off,
+            f"the pixels of {_NEIGHBOURS}": _is_lagged(residuals),
         }
     )
 
@@ -117,6 +138,7 @@ def check_kl_to_prior(answer: Answer, rng: _Rng) -> None:
 
     shapes = [(2, size(rng, 2, 4), size(rng, 5, 8)) for _ in range(2)]
     draws = [[tensor(values) for values in rng.normal(size=shape)] for shape in shapes]
+    draws[0][1].values[:2] += [[8], [-8]]  # without limits and without 1e-7 in the logarithm
     compare_function(answer, draws, outcomes, ("mean", "log_stddev"))
 
 
@@ -207,9 +229,10 @@ def check_negative_elbo(answer: Answer, rng: _Rng, stood_in: bool = False) -> No
         }
 
     draws = []
-    for batch in (size(rng, 3, 6) for _ in range(3)):
-        posterior = rng.normal(size=(2, batch, size(rng, 3, 5))) / 2
-        draws.append([*_pixels_and_logits(rng, batch), *map(tensor, posterior)])
+    for batch, shift in ((size(rng, 3, 6), shift) for shift in (8, -8, 0)):
+        mean, log_stddev = rng.normal(size=(2, batch, size(rng, 3, 5))) / 2
+        posterior = tensor(mean), tensor(log_stddev + shift)
+        draws.append([*_pixels_and_logits(rng, batch), *posterior])
     compare_function(answer, draws, outcomes, ("", "logits", "mean", "log_stddev"))
 
 
@@ -228,12 +251,16 @@ def check_sample_posterior(answer: Answer, rng: _Rng) -> None:
             "the noise is multiplied by the variance; its factor is σ": mean + stddev**2 * noise,
             "the noise is multiplied by log σ; its factor is σ = exp(log_stddev)": mean + s * noise,
             "this is the mean alone; add σ times the noise": mean,
+            "the sign of the noise is wrong; z = μ + σ ε, not μ − σ ε": mean - stddev * noise,
             "the mean is missing; z = μ + σ ε": stddev * noise,
             "σ is missing; z = μ + σ ε": mean + noise,
         }
 
     shapes = [(3, size(rng, 2, 4), size(rng, 3, 6)) for _ in range(2)]
     draws = [[tensor(values) for values in rng.normal(size=shape)] for shape in shapes]
-    first, second = (numbers(answer(*draws[0])[0]) for _ in range(2))
-    refuse({"z changes; use the noise that is passed": not is_close(first, second)})
+    draws[0][1].values[0] += 8
+    mean, log_stddev, noise = draws[1]
+    first, second = (answer(mean, log_stddev, tensor(e * noise.values))[0] for e in (1, 0))
+    own = is_close(first, second) and not is_close(first, mean.values)
+    refuse({"z has noise of its own; use the noise that is passed": own})
     compare_function(answer, draws, outcomes, ("mean", "log_stddev", ""))
