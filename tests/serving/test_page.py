@@ -487,7 +487,7 @@ def test_comparison_and_game(page: Any, place: str, vae: Sampler, digits: np.nda
     # Models are compared with those of the same images.
     page.get_by_label("Data set").select_option("unknown, 6 × 6")
     reload(page, data="unknown%2C+6+%C3%97+6")
-    expect(page.locator(".columns h2")).to_have_text(["vae-tiny"])
+    expect(page.locator(".columns h2")).to_have_text(["gan-classes", "vae-tiny"])
 
     visit(page, place, "game", against="vae", round=9)
     game = page.get_by_role("region", name="Game")
