@@ -2,9 +2,8 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeAlias
 
 import keras
 import numpy as np
@@ -33,8 +32,7 @@ See `ImageModel.signatures`.
 """
 
 
-@dataclass(frozen=True)
-class Curve:
+class Curve(NamedTuple):
     """One panel of the training curves: logged values that share an axis.
 
     Attributes:

@@ -16,9 +16,8 @@ import re
 import shutil
 import zipfile
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -80,8 +79,7 @@ def space_warnings(model: Any, path: Path) -> list[str]:
     return [f"warning: {text}; choose a folder on another disk with --run-dir"]
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """A checkpoint in memory.
 
     Attributes:

@@ -10,9 +10,8 @@ import re
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from PIL import ImageColor
@@ -31,8 +30,7 @@ _MAX_SIZES = 3
 _Encoded = TypeVar("_Encoded")
 
 
-@dataclass(frozen=True)
-class ImageFolder:
+class ImageFolder(NamedTuple):
     """The pictures of a folder, which are decoded when they are read.
 
     Attributes:
