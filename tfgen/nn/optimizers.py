@@ -71,12 +71,7 @@ class _ByShare(keras.optimizers.schedules.LearningRateSchedule):
         return {"learning_rate": self._peak}
 
 
-def make_adam(
-    learning_rate: float,
-    beta_1: float = 0.9,
-    schedule: Schedule | None = None,
-    beta_2: float = 0.999,
-) -> Adam:
+def make_adam(learning_rate: float, schedule: Schedule | None = None, **betas: float) -> Adam:
     """Adam with a schedule.
 
     Args:
@@ -87,4 +82,4 @@ def make_adam(
     """
     schedule = schedule or Schedule()
     rate, limit = schedule.of(learning_rate), schedule.clip_norm or None
-    return Adam(rate, beta_1, beta_2, global_clipnorm=limit)
+    return Adam(rate, global_clipnorm=limit, **betas)

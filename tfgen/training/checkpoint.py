@@ -11,7 +11,6 @@ steps, and its checkpoints replace the later ones.
 """
 
 import contextlib
-import json
 import re
 import shutil
 import zipfile
@@ -23,7 +22,7 @@ import numpy as np
 
 from tfgen.errors import UsageError, WorkError
 from tfgen.system import machine
-from tfgen.system.atomic import file_sha256, fresh_folder, move_into_place, read_json
+from tfgen.system.atomic import file_sha256, fresh_folder, move_into_place, read_json, write_json
 from tfgen.system.terminal import count_noun, format_bytes, format_value
 from tfgen.training.folder import RunFolder
 
@@ -142,9 +141,9 @@ def save(
     with fresh_folder(folder, TEMPORARY) as temporary:
         with (temporary / _ARRAYS).open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
-        (temporary / _STATE).write_text(json.dumps(state, indent=1))
+        write_json(temporary / _STATE, state)
         hashes = {part: file_sha256(temporary / part) for part in (_ARRAYS, _STATE)}
-        (temporary / _MANIFEST).write_text(json.dumps(hashes, indent=1))
+        write_json(temporary / _MANIFEST, hashes)
         # One that is there may be the damaged one that the run could not resume from.
         move_into_place(temporary, target, overwrite=True)
     if kind in _KEPT:
