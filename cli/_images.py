@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tfgen.errors import UsageError, size_text
 from tfgen.publishing.signatures import SignatureSampler
-from tfgen.sampling import Arrays, image_labels, noise_seeds
+from tfgen.sampling import Arrays, Labels, image_labels, noise_seeds
 from tfgen.settings.fields import option
 from tfgen.system.terminal import count_noun, progress
 
@@ -119,11 +119,7 @@ def evaluate_files(
 
 
 def compute(
-    sampler: SignatureSampler,
-    signature: str,
-    images: np.ndarray,
-    labels: np.ndarray | None,
-    seed: int,
+    sampler: SignatureSampler, signature: str, images: np.ndarray, labels: Labels, seed: int
 ) -> tuple[Arrays, Arrays]:
     """The outputs of a signature, and its inputs beside the images.
 

@@ -1,7 +1,6 @@
 """`tfgen-evaluate`: evaluates samples and likelihood of a model, or images from anywhere."""
 
 import contextlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -16,7 +15,7 @@ from tfgen.evaluation.reading import read_evaluation
 from tfgen.publishing import versions
 from tfgen.publishing.artifacts import Artifact, identify
 from tfgen.settings.fields import option
-from tfgen.system.atomic import read_json, write_bytes
+from tfgen.system.atomic import read_json, write_json
 from tfgen.system.quiet import import_quietly
 from tfgen.system.status import status
 from tfgen.system.terminal import count_noun, print_line
@@ -248,7 +247,7 @@ def write_result(out: Path, result: dict[str, Any]) -> None:
     if out.name == versions.MANIFEST:
         versions.write_evaluation(out.parent, result)
     else:
-        write_bytes(out, (json.dumps(result, indent=1) + "\n").encode())
+        write_json(out, result)
 
 
 def write_to_versions(result: dict[str, Any], saved_models: Path) -> list[Path]:

@@ -9,7 +9,7 @@ replaced. This module imports no TensorFlow, because a `Family` names its model 
 import contextlib
 import functools
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tfgen.errors import UsageError, describe
@@ -54,11 +54,7 @@ def family(name: str) -> Family:
 
 def families() -> list[Family]:
     """All families, in the order of `names`, without those that `family` cannot return."""
-    entries = []
-    for name in names():
-        with contextlib.suppress(UsageError):  # a broken package disables no other family
-            entries.append(family(name))
-    return entries
+    return list(_importable(family).values())
 
 
 @functools.cache
@@ -80,6 +76,15 @@ def _imported(name: str, path: str) -> Any:
         raise UsageError(text) from error
 
 
+def _importable(load: Callable[[str], Any]) -> dict[str, Any]:
+    """What a function loads for each name of a family, without those that raise `UsageError`."""
+    loaded = {}
+    for name in names():
+        with contextlib.suppress(UsageError):  # a broken package disables no other family
+            loaded[name] = load(name)
+    return loaded
+
+
 def load_class(name: str) -> Any:
     """The model class of the family `name`; imports TensorFlow.
 
@@ -94,11 +99,7 @@ def load_classes() -> dict[str, Any]:
 
     Those that cannot be imported are left out. Keras opens `.keras` files of all the others.
     """
-    classes = {}
-    for name in names():
-        with contextlib.suppress(UsageError):  # a broken package disables no other family
-            classes[name] = load_class(name)
-    return classes
+    return _importable(load_class)
 
 
 def register_with_keras() -> None:

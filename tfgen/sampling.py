@@ -18,6 +18,8 @@ from tfgen.random import image_seeds
 BATCH = 250
 
 Arrays: TypeAlias = dict[str, np.ndarray]
+# Labels `int[B]`; None of an unconditional model.
+Labels: TypeAlias = np.ndarray | None
 # Shows progress: takes the slices of the batches and a title, and gives the slices to go through.
 Track: TypeAlias = Callable[[Sequence[slice], str], AbstractContextManager[Iterable[slice]]]
 

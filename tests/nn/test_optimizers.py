@@ -90,7 +90,7 @@ def test_a_long_gradient_is_clipped_as_a_whole() -> None:
             keras.Variable(np.zeros(2, np.float32)),
             keras.Variable(np.zeros(1, np.float32)),
         ]
-        optimizer = make_adam(0.1, 0.5, Schedule(clip_norm=clip_norm))
+        optimizer = make_adam(0.1, Schedule(clip_norm=clip_norm), beta_1=0.5)
         optimizer.build(variables)
         optimizer.apply([tf.constant([3.0, 0.0]), tf.constant([4.0])], variables)
         return np.concatenate([m.numpy() for m in optimizer._momentums])

@@ -102,7 +102,7 @@ def read(monkeypatch: pytest.MonkeyPatch, workers: Any, kind: str, index: Any) -
     monkeypatch.setenv("TF_CONFIG", json.dumps(config))
     task = cluster.read_task()
     assert task.is_chief == (task.number == 0)
-    return task.number, task.count
+    return task.number, task.workers
 
 
 def test_the_variable_of_launchers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,6 @@ validation and test, one after the other, and `cache.json`, which says what they
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 from tfgen.data.dataset import fingerprint
 from tfgen.data.reading import Prepared
 from tfgen.errors import WorkError
-from tfgen.system.atomic import fresh_folder, move_into_place, read_json
+from tfgen.system.atomic import fresh_folder, move_into_place, read_json, write_json
 from tfgen.system.status import status
 from tfgen.system.terminal import format_bytes
 
@@ -97,5 +96,5 @@ def _decode_into(target: Path, prepared: Prepared, source: object) -> None:
         images = np.load(folder / _IMAGES, mmap_mode="r")
         splits = prepared.divide(images, np.load(folder / _LABELS))[1:]
         information = {"source": source, "fingerprint": fingerprint(splits)}
-        (folder / _INFORMATION).write_text(json.dumps(information), encoding="utf-8")
+        write_json(folder / _INFORMATION, information)
         move_into_place(folder, target)

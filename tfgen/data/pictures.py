@@ -84,8 +84,7 @@ class Fitting:
         return "L" if self.channels == 1 else "RGB"
 
 
-@dataclass(frozen=True)
-class Collection:
+class Collection(NamedTuple):
     """Images in memory, and what became of the files that they come from.
 
     Attributes:

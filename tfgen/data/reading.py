@@ -6,9 +6,8 @@ tfgen reads the files itself, so that no foreign code runs.
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,8 +28,7 @@ MIN_IMAGES = 3
 _ADVICE = "prepare it with tfgen-data"
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A prepared directory, whose images are decoded when they are read.
 
     Attributes:

@@ -6,7 +6,6 @@ are read.
 """
 
 import contextlib
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from tfgen.data.reading import decoded
 from tfgen.errors import UsageError, WorkError
 from tfgen.sampling import BATCH
 from tfgen.settings.fields import Config
-from tfgen.system.atomic import file_sha256, read_json, write_bytes
+from tfgen.system.atomic import file_sha256, read_json, write_json
 from tfgen.system.quiet import import_quietly
 
 MANIFEST = "manifest.json"
@@ -154,7 +153,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Writes the manifest, whole or not at all."""
     content = {"format": _FORMAT, "request": manifest.request.to_json()}
     content["shards"] = [shard.to_json() for shard in manifest.shards]
-    write_bytes(folder / MANIFEST, (json.dumps(content, indent=1) + "\n").encode())
+    write_json(folder / MANIFEST, content)
 
 
 def has_manifest(folder: Path) -> bool:

@@ -7,7 +7,6 @@ import base64
 import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,8 +52,7 @@ class Cell(NamedTuple):
     is_best: bool = False
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A row of a table.
 
     Attributes:
@@ -68,8 +66,7 @@ class Row:
     group: Group | None = None
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """Models whose metrics of one part are comparable.
 
     Attributes:

@@ -26,11 +26,11 @@ from tfgen.evaluation.likelihood import active_units, bits_per_dim, dequantized_
 from tfgen.evaluation.metrics import by_key, sample_metrics
 from tfgen.evaluation.modes import captured_modes, expected_modes
 from tfgen.evaluation.reading import FORMAT, UNDECIDING_OPTIONS
-from tfgen.evaluation.sources import Labels, LatentDensity, LogDensity, SampleSource, ShardSummary
+from tfgen.evaluation.sources import LatentDensity, LogDensity, SampleSource, ShardSummary
 from tfgen.figures import image_grid, png_bytes
 from tfgen.nn import gpu
 from tfgen.random import image_seeds
-from tfgen.sampling import batches
+from tfgen.sampling import Labels, batches
 from tfgen.settings.model import images_at_once
 from tfgen.settings.training import TrainingOptions
 from tfgen.system.atomic import write_arrays

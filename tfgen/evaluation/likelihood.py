@@ -100,10 +100,7 @@ def _fold(seed: Seed, index: int) -> tf.Tensor:
 
 
 def dequantized_log_prob(
-    log_prob: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    images: np.ndarray,
-    seeds: np.ndarray,
-    draws: int,
+    log_prob: Callable[..., np.ndarray], images: np.ndarray, seeds: np.ndarray, draws: int
 ) -> np.ndarray:
     """log 1/k Σ p(x + u) / q(u|x), with k draws of the dequantization u.
 

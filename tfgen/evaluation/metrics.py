@@ -10,8 +10,7 @@ No TensorFlow here.
 import contextlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -31,8 +30,7 @@ HIGHER, LOWER = 1, -1
 Estimator: TypeAlias = Callable[[np.ndarray, np.ndarray], float | Estimate | Coverage]
 
 
-@dataclass(frozen=True)
-class Metric:
+class Metric(NamedTuple):
     """A number of an evaluation.
 
     Its standard error, if there is one, is in the same part under `<key>_error`.

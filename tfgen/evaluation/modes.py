@@ -6,13 +6,12 @@ count the modes among 26 000 samples. They also measure the KL divergence of the
 the uniform distribution.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 
-@dataclass(frozen=True)
-class ModeCounts:
+class ModeCounts(NamedTuple):
     """How N samples spread over M modes, as Lin et al. 2018 ("PacGAN") count them.
 
     Attributes:

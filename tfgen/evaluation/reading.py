@@ -6,7 +6,6 @@ No TensorFlow here.
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,8 +27,7 @@ FORMAT = 1
 UNDECIDING_OPTIONS = {"seed", *RESUMABLE} - {"epochs"}
 
 
-@dataclass(frozen=True)
-class Evaluation:
+class Evaluation(NamedTuple):
     """What `tfgen-evaluate` wrote, and its name in tables.
 
     Attributes:
@@ -132,8 +130,7 @@ class Measurement(NamedTuple):
     dequantizations: int | None
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """Evaluations that differ only in the seed of the training, at least one.
 
     Attributes:

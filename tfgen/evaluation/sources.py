@@ -28,14 +28,12 @@ from tfgen.publishing import export
 from tfgen.publishing.artifacts import Artifact, check_sampling
 from tfgen.publishing.opening import RunSampler, exported_model
 from tfgen.publishing.sampler import LocalSampler, Sampler
-from tfgen.sampling import BATCH, batches, request_labels, request_seeds
+from tfgen.sampling import BATCH, Labels, batches, request_labels, request_seeds
 from tfgen.settings.model import images_at_once
 from tfgen.settings.training import TrainOn
 from tfgen.training.folder import RunFolder
 from tfgen.training.plan import count_parameters
 
-# Labels `int[B]`; None of an unconditional model.
-Labels: TypeAlias = np.ndarray | None
 # Images in shards that are decoded, and of which features are extracted, at once.
 READ_AT_ONCE = 500
 # How images of another size than the data set's are resized, for the result and the terminal.
@@ -101,8 +99,7 @@ class LogDensity:
     def log_prob(self, images: np.ndarray, seeds: np.ndarray, labels: Labels) -> np.ndarray:
         """log p(x) in nats, `[B]`; the arguments are those of `LatentDensity.inputs`."""
         context = {"labels": tf.constant(labels)} if self._is_conditional else {}
-        seeds = tf.constant(seeds)
-        return np.asarray(self._log_prob(tf.constant(images), seeds=seeds, **context))
+        return np.asarray(self._log_prob(tf.constant(images), seeds=tf.constant(seeds), **context))
 
 
 Density: TypeAlias = LatentDensity | LogDensity

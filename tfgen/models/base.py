@@ -2,15 +2,14 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeAlias
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfgen import random, registry
+from tfgen import registry
 from tfgen.errors import UsageError
 from tfgen.models import batch, export
 from tfgen.models.preprocessing import Labels, Preprocessing
@@ -18,6 +17,7 @@ from tfgen.nn import cpu, gpu, overrides, replicas
 from tfgen.nn.average import MovingAverage
 from tfgen.nn.layers import Dropout
 from tfgen.nn.optimizers import Schedule, make_adam
+from tfgen.random import BatchNoise
 from tfgen.settings.model import ModelConfig
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ See `ImageModel.signatures`.
 """
 
 
-@dataclass(frozen=True)
-class Curve:
+class Curve(NamedTuple):
     """One panel of the training curves: logged values that share an axis.
 
     Attributes:
@@ -303,13 +302,13 @@ class ImageModel(overrides.Model):
             return []
         return [batch.label_check(labels, self.num_classes)]
 
-    def training_noise(self) -> random.BatchNoise:
+    def training_noise(self) -> BatchNoise:
         """The noise of this training step on this replica."""
-        return random.BatchNoise(self._noise_seed(_TRAINING, self.step.value))
+        return BatchNoise(self._noise_seed(_TRAINING, self.step.value))
 
-    def next_test_noise(self) -> random.BatchNoise:
+    def next_test_noise(self) -> BatchNoise:
         """The noise of the next test batch on this replica; counts the batch."""
-        noise = random.BatchNoise(self._noise_seed(_TESTING, self._test_batch))
+        noise = BatchNoise(self._noise_seed(_TESTING, self._test_batch))
         self._test_batch.assign_add(1)
         return noise
 
@@ -321,11 +320,7 @@ class ImageModel(overrides.Model):
         return fold(fold(tf.constant([self.seed, purpose], tf.int32), index), replica)
 
     def side_by_side(
-        self,
-        function: Callable[..., Any],
-        images: tf.Tensor,
-        noise: random.BatchNoise,
-        labels: Labels,
+        self, function: Callable[..., Any], images: tf.Tensor, noise: BatchNoise, labels: Labels
     ) -> Any:
         """`function(images, noise, labels)`, on a CPU by `tfgen.nn.cpu.side_by_side`.
 

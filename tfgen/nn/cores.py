@@ -35,13 +35,18 @@ _concurrent_parts = 1
 
 
 @contextlib.contextmanager
-def speedups(enabled: bool) -> Iterator[None]:
-    """A context in which steps and exports are traced with speed-ups, if `enabled`, or without."""
-    token = _ENABLED.set(enabled)
+def set_within(variable: contextvars.ContextVar[bool], value: bool) -> Iterator[None]:
+    """A context in which a variable has another value."""
+    token = variable.set(value)
     try:
         yield
     finally:
-        _ENABLED.reset(token)
+        variable.reset(token)
+
+
+def speedups(enabled: bool) -> contextlib.AbstractContextManager[None]:
+    """A context in which steps and exports are traced with speed-ups, if `enabled`, or without."""
+    return set_within(_ENABLED, enabled)
 
 
 def enabled() -> bool:

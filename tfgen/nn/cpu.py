@@ -11,14 +11,14 @@ import contextlib
 import contextvars
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfgen.nn.cores import enabled
+from tfgen.nn.cores import enabled, set_within
 from tfgen.nn.replicas import not_empty
 from tfgen.random import BatchNoise
 from tfgen.system.status import note
@@ -30,17 +30,12 @@ _INFERENCE = contextvars.ContextVar("inference", default=False)
 _MANY_CHANNELS = 8
 
 
-@contextlib.contextmanager
-def inference() -> Iterator[None]:
+def inference() -> contextlib.AbstractContextManager[None]:
     """A context for tracing without training, as for an export.
 
     Layers then use kernels that are faster, but whose gradient may be slow.
     """
-    token = _INFERENCE.set(True)
-    try:
-        yield
-    finally:
-        _INFERENCE.reset(token)
+    return set_within(_INFERENCE, True)
 
 
 def is_inference() -> bool:

@@ -1,9 +1,7 @@
 """Adam with a learning-rate schedule and gradient clipping."""
 
-import dataclasses
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
@@ -15,8 +13,7 @@ _ENDLESS = 10**12
 _MOST_WARMUP = 0.25
 
 
-@dataclass(frozen=True)
-class Schedule:
+class Schedule(NamedTuple):
     """The learning rate and the clipping over a training.
 
     Attributes:
@@ -37,7 +34,7 @@ class Schedule:
         """The schedule of an optimizer that moves in every n-th step, with n = `steps`."""
         cosine = self.cosine_steps and max(1, self.cosine_steps // steps)
         warmup = self.warmup_steps // steps
-        return dataclasses.replace(self, warmup_steps=warmup, cosine_steps=cosine)
+        return self._replace(warmup_steps=warmup, cosine_steps=cosine)
 
     def of(self, learning_rate: float) -> float | keras.optimizers.schedules.LearningRateSchedule:
         """The schedule with the peak `learning_rate`; a number if it is constant."""
@@ -74,12 +71,7 @@ class _ByShare(keras.optimizers.schedules.LearningRateSchedule):
         return {"learning_rate": self._peak}
 
 
-def make_adam(
-    learning_rate: float,
-    beta_1: float = 0.9,
-    schedule: Schedule | None = None,
-    beta_2: float = 0.999,
-) -> Adam:
+def make_adam(learning_rate: float, schedule: Schedule | None = None, **betas: float) -> Adam:
     """Adam with a schedule.
 
     Args:
@@ -90,4 +82,4 @@ def make_adam(
     """
     schedule = schedule or Schedule()
     rate, limit = schedule.of(learning_rate), schedule.clip_norm or None
-    return Adam(rate, beta_1, beta_2, global_clipnorm=limit)
+    return Adam(rate, global_clipnorm=limit, **betas)

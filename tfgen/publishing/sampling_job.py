@@ -6,7 +6,6 @@ TensorFlow here until a shard is written.
 """
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +18,7 @@ from tfgen.errors import UsageError, WorkError, first_line, size_text
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.random import image_seeds
 from tfgen.sampling import batches, byte_pixels, request_labels
-from tfgen.system.atomic import file_sha256, fresh_file, locked, read_json, write_bytes
+from tfgen.system.atomic import file_sha256, fresh_file, locked, read_json, write_json
 from tfgen.system.ray_cluster import RayCluster
 
 # The request, while it is not finished. A file that has a shard's name is whole.
@@ -215,7 +214,7 @@ class SamplingJob:
             if (path := self.folder / self.request.file_name(index)).is_file():
                 self.records[index] = _record(self.request, index, path)
         if self.missing:
-            write_bytes(self.folder / REQUEST, json.dumps(self.request.to_json()).encode())
+            write_json(self.folder / REQUEST, self.request.to_json())
             # Only a folder that has all shards has a manifest.
             (self.folder / shards.MANIFEST).unlink(missing_ok=True)
 

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import functools
 import importlib.util
-import json
 import os
 import re
 import shutil
@@ -353,7 +352,7 @@ def write_evaluation(path: Path, evaluation: Mapping[str, Any]) -> None:
         OSError: the disk is full or the folder cannot be written.
     """
     manifest = read_manifest(path) | {"evaluation": dict(evaluation)}
-    atomic.write_bytes(path / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+    atomic.write_json(path / MANIFEST, manifest)
 
 
 def verify(path: Path) -> dict[str, Any]:
@@ -388,9 +387,7 @@ def hash_files(path: Path) -> dict[str, str]:
     return {p.relative_to(path).as_posix(): atomic.file_sha256(p) for p in files}
 
 
-def write_version(
-    saved_models: Path, name: str, write: Callable[[Path], Mapping[str, Any]]
-) -> Path:
+def write_version(saved_models: Path, name: str, write: Callable[[Path], dict[str, Any]]) -> Path:
     """Write the next version of a name, whole or not at all.
 
     Args:
@@ -410,7 +407,7 @@ def write_version(
     with atomic.fresh_folder(base, "writing") as temporary:
         manifest = {"format": 1, "name": name, "published": time.strftime("%Y-%m-%d")}
         manifest |= {**write(temporary), "files": hash_files(temporary)}
-        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        atomic.write_json(temporary / MANIFEST, manifest)
         atomic.seal(temporary)
         while True:
             target = base / str(next_number(saved_models, name))

@@ -14,6 +14,7 @@ from tfgen import figures, registry
 from tfgen.errors import describe
 from tfgen.publishing.listing import epochs_done, training_text
 from tfgen.publishing.signatures import SignatureSampler
+from tfgen.sampling import Labels
 from tfgen.serving.models import Listed, Models
 from tfgen.serving.pool import Pool
 from tfgen.serving.refusal import report_error
@@ -51,7 +52,7 @@ class Listing:
     def __init__(self, models: Models, pool: Pool, data_dir: Path | None):
         self.models, self.pool, self.data_dir = models, pool, data_dir
         self._lock = threading.Lock()
-        self._images: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
+        self._images: dict[str, tuple[np.ndarray, Labels]] = {}
         self._statistics: dict[Hashable, Future[dict[str, Any]]] = {}
         self._thread, self._closed = ThreadPoolExecutor(1, "statistics"), False
 
@@ -130,7 +131,7 @@ class Listing:
             return False
         return any((self.data_dir / dataset.partition(":")[0]).glob("*.*.*/features.json"))
 
-    def test_images(self, dataset: str) -> tuple[np.ndarray, np.ndarray | None]:
+    def test_images(self, dataset: str) -> tuple[np.ndarray, Labels]:
         """The first test images of a data set, at most `IMAGES`.
 
         Returns:
@@ -232,9 +233,7 @@ def summarize(manifest: Mapping[str, Any]) -> str:
     return " ".join(words) + quality if words[1:] else ""
 
 
-def statistics(
-    sampler: SignatureSampler, images: np.ndarray, labels: np.ndarray | None
-) -> dict[str, Any]:
+def statistics(sampler: SignatureSampler, images: np.ndarray, labels: Labels) -> dict[str, Any]:
     """Statistics of test images under a model.
 
     Args:

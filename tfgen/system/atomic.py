@@ -97,6 +97,15 @@ def write_bytes(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file, whole or not at all.
+
+    Raises:
+        OSError: see `write_bytes`.
+    """
+    write_bytes(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
 @contextlib.contextmanager
 def fresh_file(path: Path) -> Iterator[Path]:
     """A hidden temporary file beside `path`, which it becomes at the end by one rename.

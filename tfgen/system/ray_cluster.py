@@ -9,8 +9,7 @@ import logging
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfgen.errors import UsageError, WorkError, first_line
 from tfgen.system.signals import same_handlers
@@ -39,8 +38,7 @@ def check_installed() -> None:
         raise UsageError("--ray needs Ray; install it in the checkout: pip install '.[ray]'")
 
 
-@dataclass(frozen=True)
-class RayCluster:
+class RayCluster(NamedTuple):
     """A cluster that this process is connected to.
 
     Attributes:

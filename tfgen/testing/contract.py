@@ -7,9 +7,8 @@ import itertools
 import multiprocessing
 from collections.abc import Callable, Collection
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 import numpy as np
@@ -31,8 +30,7 @@ Make: TypeAlias = Callable[..., Any]
 IMAGES, BATCH_SIZE = 64, 16
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(NamedTuple):
     """A check of the contract.
 
     Attributes:

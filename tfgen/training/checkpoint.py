@@ -11,20 +11,18 @@ steps, and its checkpoints replace the later ones.
 """
 
 import contextlib
-import json
 import re
 import shutil
 import zipfile
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tfgen.errors import UsageError, WorkError
 from tfgen.system import machine
-from tfgen.system.atomic import file_sha256, fresh_folder, move_into_place, read_json
+from tfgen.system.atomic import file_sha256, fresh_folder, move_into_place, read_json, write_json
 from tfgen.system.terminal import count_noun, format_bytes, format_value
 from tfgen.training.folder import RunFolder
 
@@ -80,8 +78,7 @@ def space_warnings(model: Any, path: Path) -> list[str]:
     return [f"warning: {text}; choose a folder on another disk with --run-dir"]
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """A checkpoint in memory.
 
     Attributes:
@@ -144,9 +141,9 @@ def save(
     with fresh_folder(folder, TEMPORARY) as temporary:
         with (temporary / _ARRAYS).open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
-        (temporary / _STATE).write_text(json.dumps(state, indent=1))
+        write_json(temporary / _STATE, state)
         hashes = {part: file_sha256(temporary / part) for part in (_ARRAYS, _STATE)}
-        (temporary / _MANIFEST).write_text(json.dumps(hashes, indent=1))
+        write_json(temporary / _MANIFEST, hashes)
         # One that is there may be the damaged one that the run could not resume from.
         move_into_place(temporary, target, overwrite=True)
     if kind in _KEPT:

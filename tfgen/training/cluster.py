@@ -12,9 +12,8 @@ import re
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -37,17 +36,16 @@ _LOSSES = (
 )
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """This process among the workers.
 
     Attributes:
         number: its index; the chief has 0.
-        count: number of workers.
+        workers: number of workers.
     """
 
     number: int = 0
-    count: int = 1
+    workers: int = 1
 
     @property
     def is_chief(self) -> bool:
@@ -117,7 +115,7 @@ def exchange(strategy: Any, value: Any) -> list[Any]:
     values = strategy.experimental_distribute_values_from_function(lambda _: tf.constant(codes))
     texts = ["".join(map(chr, row)) for row in _gathering(strategy)(values).numpy()]
     # The replicas of a worker follow each other.
-    return [json.loads(text) for text in texts[:: len(texts) // read_task().count]]
+    return [json.loads(text) for text in texts[:: len(texts) // read_task().workers]]
 
 
 def check_alike(strategy: Any, properties: dict[str, Any]) -> None:

@@ -1,12 +1,11 @@
 """A run that ends by the clock: the share of its time that is used, which a resumption repeats."""
 
 import collections
-import json
 import time
 from statistics import mean
 from typing import NamedTuple
 
-from tfgen.training.folder import RunFolder, read_lines
+from tfgen.training.folder import RunFolder, append_line, read_lines
 
 # Seconds from one change of the share to the next; a longer step is a change of its own.
 _INTERVAL = 1.0
@@ -126,5 +125,4 @@ class Deadline:
     def _write(self, step: int, minutes: float) -> None:
         point = Point(step, minutes)
         self.share = point.minutes / self._minutes
-        with self._path.open("a") as file:
-            file.write(json.dumps(point._asdict()) + "\n")
+        append_line(self._path, point._asdict())

@@ -140,11 +140,6 @@ class RunFolder:
         if self.metrics.exists():
             write_bytes(self.metrics, "".join(lines).encode())
 
-    def append_metrics(self, row: Mapping[str, Any]) -> None:
-        """Add a line to metrics.jsonl."""
-        with self.metrics.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The tables in the lines of a file, without those that are damaged, or that a kill cut."""
@@ -152,6 +147,12 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
         with contextlib.suppress(ValueError, RecursionError):
             if isinstance(row := json.loads(line), dict):
                 yield row
+
+
+def append_line(path: Path, row: Mapping[str, Any]) -> None:
+    """Add a table as a line to a file that `read_lines` reads."""
+    with path.open("a") as file:
+        file.write(json.dumps(row) + "\n")
 
 
 def run_name(config: RunConfig) -> str:

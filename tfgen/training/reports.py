@@ -12,6 +12,7 @@ from tfgen import figures
 from tfgen.nn import gpu
 from tfgen.settings.model import images_at_once
 from tfgen.system.terminal import count_noun, format_minutes, format_value, make_bar, print_line
+from tfgen.training.folder import append_line
 
 # The panel with the logged comparison of samples with validation images.
 _SAMPLES_PANEL = ("samples relative to validation images", ("distance", "diversity"))
@@ -98,7 +99,7 @@ class Reports:
         position, console = self._run.position, self._run.console
         seconds, position.seconds = round(position.seconds, 3), 0.0
         costs = {"seconds": seconds, "peak_mib": gpu.peak_mib()}
-        self._folder.append_metrics({"epoch": epoch, **costs, **values})
+        append_line(self._folder.metrics, {"epoch": epoch, **costs, **values})
         total, words = self._run.options.epochs, [f"epoch {epoch}"]
         if self._run.deadline is None:
             words = [f"epoch {epoch:{len(str(total))}}/{total}"]

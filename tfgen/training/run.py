@@ -121,7 +121,7 @@ class Run:
         self.options = self.config.options
         self.name = run_name(self.config)
         self.folder = RunFolder(run_path(self.config))
-        if self.task.count > 1:
+        if self.task.workers > 1:
             settings = {**self.options.to_json(), **self.config.model.to_json()}
             settings |= {"model": config.family, "data set": self.dataset.fingerprint}
             cluster.check_alike(strategy, settings | machine.package_versions())
@@ -203,7 +203,7 @@ class Run:
                     # It is an evaluation of weights that the training will change.
                     self.folder.evaluation.unlink(missing_ok=True)
                 self.folder.truncate_metrics(self.position.epoch)
-            if self.task.count > 1:
+            if self.task.workers > 1:
                 cluster.check_shared(self._strategy, self.folder.path)
                 name = None if self._restored is None else self._restored.path.name
                 name, *_ = cluster.exchange(self._strategy, name)
@@ -242,7 +242,7 @@ class Run:
             "versions": machine.package_versions(),
             "machine": gpu.hardware_record(),
             "xla": bool(self.model.jit_compile),
-            "workers": self.task.count,
+            "workers": self.task.workers,
         }
         if not self.options.resume:
             data = {"data": {**self.dataset.to_json(), "images": len(self.trained_on)}}
@@ -316,7 +316,7 @@ class Run:
         labels = None if train.labels is None else on_host(train.labels)
         # For a hook of the validation, Keras reads metrics, which several workers only do together.
         hooks: dict[str, Any] = {}
-        if self._reports is not None and self.task.count == 1:
+        if self._reports is not None and self.task.workers == 1:
             hooks["on_test_batch_end"] = self._reports.log_position
         follow = keras.callbacks.LambdaCallback(
             on_epoch_begin=self._begin_epoch, on_train_batch_end=self._follow_steps, **hooks
@@ -402,7 +402,7 @@ class Run:
             self._follow_clock()
         position.seconds = time.perf_counter() - self._began_at
         # Several workers save at the end of an epoch alone, where they have no metrics to add.
-        is_due = self.task.count == 1 and (
+        is_due = self.task.workers == 1 and (
             time.monotonic() - self._saved_at > 60 * self.options.checkpoint_every
             or self._interrupt.signum is not None
         )
@@ -447,7 +447,7 @@ class Run:
                     self._note_epochs(epoch)
             self._save()
         signum = self._interrupt.signum
-        if self.task.count > 1:
+        if self.task.workers > 1:
             signum = next(filter(None, cluster.exchange(self._strategy, signum)), None)
         self._stop(signum)
         if self._reports is not None:
@@ -483,7 +483,7 @@ class Run:
     def _stop(self, signum: int | None) -> None:
         """End the run, whose state is saved, if there was a signal."""
         if signum is not None:
-            place = "in every worker " if self.task.count > 1 else ""
+            place = "in every worker " if self.task.workers > 1 else ""
             path = shlex.quote(str(self.folder.path))
             raise InterruptedRunError(
                 f"interrupted {self.position}; the state is saved. Resume {place}with: "

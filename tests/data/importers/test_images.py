@@ -16,7 +16,7 @@ def save(path: Path, value: int = 0) -> None:
 
 def read(imported: ImageFolder) -> tuple[np.ndarray, ...]:
     """All training images and labels."""
-    parts = zip(*imported.read("train", lambda images: images), strict=True)
+    parts = zip(*imported.read("train", lambda images: images, lambda count: None), strict=True)
     return tuple(map(np.concatenate, parts))
 
 

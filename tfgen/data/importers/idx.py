@@ -30,7 +30,7 @@ _NAME = re.compile(
 )
 
 
-def import_idx(source: str | Path, prefix: str | None = None) -> dict[str, Split]:
+def import_idx(source: Path, prefix: str | None = None) -> dict[str, Split]:
     """Imports a data set of the MNIST family; file names say what files hold.
 
     Args:
@@ -45,7 +45,6 @@ def import_idx(source: str | Path, prefix: str | None = None) -> dict[str, Split
     Raises:
         UsageError: there are no train images, or a file is damaged.
     """
-    source = Path(source)
     if source.is_file():
         return {"train": Split(_read_images(source))}
     if not source.is_dir():

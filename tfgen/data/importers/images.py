@@ -10,9 +10,8 @@ import re
 import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from PIL import ImageColor
@@ -31,8 +30,7 @@ _MAX_SIZES = 3
 _Encoded = TypeVar("_Encoded")
 
 
-@dataclass(frozen=True)
-class ImageFolder:
+class ImageFolder(NamedTuple):
     """The pictures of a folder, which are decoded when they are read.
 
     Attributes:
@@ -88,10 +86,7 @@ class ImageFolder:
         return {"validation": end - validation, "test": validation - test}
 
     def read(
-        self,
-        split: str,
-        encode: Callable[[np.ndarray], _Encoded],
-        advance: pictures.Advance = lambda count: None,
+        self, split: str, encode: Callable[[np.ndarray], _Encoded], advance: pictures.Advance
     ) -> Iterator[tuple[_Encoded, np.ndarray | None]]:
         """Decodes the pictures of a split in several threads, a bounded number at a time.
 
@@ -155,9 +150,7 @@ class ImageFolder:
         return [paths for paths in texts if len(paths) > 1]
 
 
-def import_images(
-    source: str | Path, fitting: Fitting | None = None, group_by: str = ""
-) -> ImageFolder:
+def import_images(folder: Path, fitting: Fitting | None = None, group_by: str = "") -> ImageFolder:
     """Lists the pictures of a folder, and reads what their headers say; decodes none.
 
     Sub-folders named `train` and `test` are splits; without them, all pictures are `train`. Within
@@ -172,7 +165,7 @@ def import_images(
     those that share such a file with another group come first, and the hash is that of the group.
 
     Args:
-        source: the folder.
+        folder: where they are.
         fitting: how pictures get the same size and the same channels; None: as they are.
         group_by: regular expression that is searched for in relative paths; its first group, or the
             whole match, is the name of the file's group. A file without a match is one of its own.
@@ -184,7 +177,6 @@ def import_images(
         UsageError: there are no pictures, their sizes differ and `fitting` has none, the layout of
             the folders is not clear, `group_by` is wrong, or a group is in `train` and `test`.
     """
-    folder = Path(source)
     try:
         pattern = re.compile(group_by)
     except re.error as error:

@@ -12,7 +12,7 @@ from tfgen.models import batch
 from tfgen.models.base import Curve, ImageModel, Signatures
 from tfgen.models.classifier.config import ClassifierConfig
 from tfgen.models.classifier.networks import feature_network
-from tfgen.models.preprocessing import SymmetricPixels
+from tfgen.models.preprocessing import Labels, SymmetricPixels
 from tfgen.nn.blocks import dense_network
 from tfgen.nn.layers import Dropout
 from tfgen.nn.replicas import not_empty
@@ -151,9 +151,7 @@ class Classifier(ImageModel):
         shape = (size, *self.config.image_shape)
         return {"images": np.random.default_rng(0).integers(0, 256, shape, np.uint8)}
 
-    def pictures(
-        self, images: tf.Tensor, labels: tf.Tensor | None = None
-    ) -> dict[str, "figures.Figure"]:
+    def pictures(self, images: tf.Tensor, labels: Labels = None) -> dict[str, "figures.Figure"]:
         """Misclassified held-out images, if there are any."""
         assert labels is not None
         wrong = np.flatnonzero(self.classify(images).numpy() != np.asarray(labels))

@@ -425,9 +425,7 @@ class GAN(GenerativeModel):
         """G(z), `[B, *event_shape]`."""
         return self.generate(latents, labels)
 
-    def call(
-        self, images: tf.Tensor, labels: Labels = None, training: bool | None = None
-    ) -> tf.Tensor:
+    def call(self, images: tf.Tensor, labels: Any = None, training: bool | None = None) -> Any:
         """The discriminator's scores; see `score`."""
         return self.score(images, labels)
 

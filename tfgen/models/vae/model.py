@@ -331,9 +331,7 @@ class VAE(GenerativeModel):
         """The mean of p(x|z), `[B, *event_shape]`."""
         return self.likelihood(latents, labels).mean()
 
-    def call(
-        self, images: tf.Tensor, labels: Labels = None, training: bool | None = None
-    ) -> tf.Tensor:
+    def call(self, images: tf.Tensor, labels: Any = None, training: bool | None = None) -> Any:
         """Reconstructions `float32[B, H, W, C]`, decoded from the posterior's mean."""
         return self.decode(self.encode(images, labels=labels), labels)
 
