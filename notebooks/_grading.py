@@ -144,7 +144,7 @@ class Cells:
         # The cell, its text and the index in it of each statement.
         self._places: list[tuple[str, str, int]] = []
         self._uses: list[set[str]] = []
-        self._modules, self._defined = {"get_ipython"}, set[str]()
+        self._modules = {"get_ipython"}
         self._effects: dict[str, set[str]] = {}  # what a call of a function changes
         for number, cell in enumerate(code_cells(notebook), 1):
             try:
@@ -163,9 +163,8 @@ class Cells:
         names = {each.get_name() for each in symbols if each.is_assigned() or each.is_imported()}
         self._modules |= {each.get_name() for each in symbols if each.is_imported()}
         changed = set(self._changed(statement, uses))
-        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        if isinstance(statement, ast.FunctionDef):
             self._effects[statement.name], changed = changed, set()
-            self._defined |= names
         elif isinstance(statement, ast.Assign) and (other := _base(statement.value)):
             # Another name of the same thing, or of a part of it.
             self._modules |= names if other in self._modules else set()
@@ -173,7 +172,7 @@ class Cells:
             uses |= names
         elif isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*":
             names.add("*")
-        for name in names | changed:
+        for name in names | (changed & self.changes.keys()):
             self.changes.setdefault(name, []).append(len(self._uses))
         self._uses.append(uses)
 
@@ -192,7 +191,7 @@ class Cells:
                     yield base
             elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
                 for item in (*node.value.args, *(key.value for key in node.value.keywords)):
-                    if _base(item) not in self._modules | self._defined:
+                    if _base(item) not in self._modules | self._effects.keys():
                         yield _base(item)
 
     def source(self, name: str, stand_ins: dict[str, str]) -> list[Any]:
@@ -202,7 +201,7 @@ class Cells:
             name: name of the function.
             stand_ins: expressions that take the places of other functions, by their names.
         """
-        chosen, waiting, done = set[int](), {name, "*"}, {"", *stand_ins}
+        chosen, waiting, done = set[int](), {name, "*"}, set(stand_ins)
         while waiting:
             done.add(key := waiting.pop())
             for index in set(self.changes.get(key, [])) - chosen:

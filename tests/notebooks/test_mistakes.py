@@ -34,6 +34,12 @@ MISTAKES = {
         ("return z, x", "return x", "must return 2 values"),
         ("z = ", "z = np.ones((n, 1)) * rng.standard_normal(latent_dim)  # ", "a new z for each"),
         ("", "rng = np.random.default_rng(5)", "the rng that is passed"),
+        ("z = ", "z = 12**0.5 * (rng.random((n, latent_dim)) - 0.5) #", "z is not normal"),
+        ("z = ", "z = rng.choice([-1, 1], (n, latent_dim)) + jitter(rng, n) #", "not normal"),
+        ("z = ", "z = rng.standard_t(30, (n, latent_dim)) * (28 / 30) ** 0.5 #", "not normal"),
+        ("means =", "z[n // 2 :] = -z[: n - n // 2]; means =", "the same z, or −z"),
+        ("means =", "z = (z + np.roll(z, 1, 0)) / 2**0.5; means =", "z of different images"),
+        ("rng.random(means.shape)", "rng.random(means.shape)[np.arange(n) // 2]", "pixels of dif"),
     ],
     "log_mean_exp": [
         ("np.mean", "np.sum", "1/K is missing"),
@@ -55,6 +61,8 @@ MISTAKES = {
         ("", "mean = tf.stop_gradient(mean)", "reaches mean"),
         ("/ 2", "/ 2 - add(mean**2, 1) / 2 + add(stop(mean**2), 1) / 2", "respect to mean"),
         ("", "log_stddev = tf.clip_by_value(log_stddev, -1, 1)", "must be ½"),
+        ("", "log_stddev = tf.clip_by_value(log_stddev, -5, 5)", "must be ½"),
+        ("1 - 2 * log_stddev", "1 - log(variance + 1e-7)", "must be ½"),
     ],
     "bernoulli_log_prob": [
         (", axis=-1", "", "summed over the batch"),
@@ -84,6 +92,8 @@ MISTAKES = {
         ("tf.exp(log_stddev)", "tf.stop_gradient(tf.exp(log_stddev))", "reaches log_stddev"),
         ("log_stddev", "log_stddev / 2", "taken for the log-variance"),
         ("log_stddev", "2 * log_stddev", "multiplied by the variance"),
+        ("", "noise = tf.random.stateless_normal(mean.shape, (1, 2))", "noise of its own"),
+        ("+ tf", "- tf", "the sign of the noise"),
     ],
     # --- gan
     "discriminator_loss": [
@@ -150,6 +160,11 @@ MISTAKES = {
         ("(log_p - log_m)", "np.log(np.exp(log_p) / np.exp(log_m))", "0 · log 0"),
         ("0.5 * spacing * np.sum(from_p + from_q)", JEFFREYS, "has no bound"),
         ("", "return 0.0", "is one number"),
+        (
+            "",
+            "log = np.log; log_p, log_q = (log(np.exp(p) + 1e-7) for p in (log_p, log_q))",
+            "is one",
+        ),
     ],
     "spherical_path": [
         ("", "return np.linspace(start, end, steps)", "straight line"),
@@ -164,6 +179,7 @@ MISTAKES = {
         ),
         ("steps)", "steps + 1)[1:]", "does not begin at start"),
         ("/ np.sin(angle)", "[0]", "has the shape"),
+        ("np.sin(angle)", "(np.sin(angle) + 1e-5)", "at equal steps of t"),
     ],
     # --- flow
     "log_prob_of_map": [
@@ -175,11 +191,14 @@ MISTAKES = {
         (" + math.log(2 * math.pi)", "", "½ ln 2π is missing"),
         ("tf.abs(slope)", "tf.abs(slope[0])", "that at the first point"),
         ("", "return x", "log p(x) must be"),
+        ("tf.abs(slope)", "tf.abs(slope) + 1e-7", "log p(x) must be"),
     ],
     "dequantize": [
         (" + u", "", "noise is missing"),
         ("/ 256", "/ 255", "divided by 255"),
         ("+ u) / 256", ") / 256 + u", "added after the division"),
+        ("", "u = tf.random.uniform(u.shape, dtype=u.dtype)", "the noise that is passed"),
+        ("", "u = tf.random.stateless_uniform(u.shape, (1, 2), dtype=u.dtype)", "noise of its own"),
         ("-images.shape[1]", "0", "division by 256 adds"),
         ("-images", "images", "wrong sign"),
         ("images.shape[1] * ", "", "that of one pixel"),
@@ -195,6 +214,8 @@ MISTAKES = {
         (", axis=1)", ", axis=1) + 0.5 * (x.shape[1] - 1) * math.log(2 * math.pi)", "counted once"),
         (" + math.log(2 * math.pi), axis=1)", ", axis=1) - 1.5 * LOG_2PI", "M is not the"),
         (" + math.log(2 * math.pi), axis=1)", ", axis=1) - len(x) / 2 * LOG_2PI", "not M"),
+        (" + math.log(2 * math.pi), axis=1)", ", axis=1) - x.shape[1] * LOG_2PI", "½ is missing"),
+        (" + math.log(2", " + math.log(1", "log p(x) must be"),
         ("tf.square(x)", "tf.square(x.numpy())", "log p(x) is right, but not its gradient"),
         ("total += log_det", "total += stop(log_det)", "log p(x) is right, but not its gradient"),
     ],
@@ -218,6 +239,7 @@ MISTAKES = {
         ("exp(-s)", "exp(s)", "do not multiply"),
         ("(x - t)", "x", "shift is not undone"),
         ("network(mask * x)", "network(x)", "it saw mask · z"),
+        ("* tf.exp(-s)", "/ (tf.exp(s) + 1e-5)", "z must be x"),
         ("z, -tf", "z, tf", "wrong sign"),
     ],
     # --- comparison
@@ -270,6 +292,7 @@ MISTAKES = {
     # --- flow matching
     "straight_path": [
         ("", "x0, x1 = x1, x0", "ends are swapped"),
+        ("(1 - t) * x0 + t * x1", "t * x0 + (1 - t) * x1", "t and 1 − t"),
         ("t = ", "s = ", "multiplies the entries"),
         (", x1 - x0", ", x0 - x1", "wrong sign"),
         ("", "t = stop(t)", "reaches t"),
@@ -279,6 +302,7 @@ MISTAKES = {
         ("(2 * variance)", "variance", "½ is missing"),
         ("+ slope * offsets", "", "the term a (x − t c_k) is missing"),
         ("", "stddev = stddev**0.5", "taken for the variance"),
+        ("", "t = 1 - t", "t and 1 − t"),
         ("tf.nn.softmax(logits, axis=1)", "tf.exp(logits) / add(tf.exp(logits), 1, True)", "to 0"),
         ("offsets**2", "offsets.numpy() ** 2", "not its gradient"),
     ],
@@ -307,6 +331,7 @@ MISTAKES = {
         ("x - t * v", "x - (1 - t) * v", "takes the time t"),
         ("-noise", "noise", "points away"),
         ("/ (1 - t)", "/ (1 - t) ** 2", "not by (1 − t)²"),
+        ("/ (1 - t)", "/ (1 - t + 1e-5)", "the score must be"),
         ("noise, x + (1 - t) * v", "x + (1 - t) * v, noise", "swapped"),
     ],
 }
@@ -318,6 +343,7 @@ from keras import ops
 tfd, exp = tfp.distributions, tf.exp
 mean, add, stop, log = tf.reduce_mean, tf.reduce_sum, tf.stop_gradient, tf.math.log
 log_sigmoid, softplus, LOG_2PI = tf.math.log_sigmoid, tf.nn.softplus, math.log(2 * math.pi)
+jitter = lambda rng, n: rng.normal(0, 0.05, (n, 1))
 bce = keras.losses.BinaryCrossentropy(from_logits=True)
 norm = functools.partial(np.linalg.norm, axis=-1, keepdims=True)
 """
