@@ -24,17 +24,13 @@ DOUBLE = "def double(x):\n    return 2 * x\n\n# %%\n"
 QUADRUPLE = "def quadruple(x):\n    return double(double(x))\n"
 # What passes in a notebook: statements that change a name which the answer uses.
 CHANGES = """
-NUMBERS, LIST, other = {}, [], 3
+NUMBERS, LIST = {}, []
 class config: pass
 # %%
-alias = NUMBERS
-alias["two"] = 2
+alias = NUMBERS; alias["two"] = 2; setattr(config, "a", 1); config.b = [1]; config.b.extend([2])
 def fill(): LIST.append(0)
 for _ in range(3): fill()
-setattr(config, "a", 1)
-config.b = [1]; config.b.extend([2])
 # %%
-
 
 %%time
 double = lambda x: x * NUMBERS["two"] + len(LIST) - sum(config.b) * config.a
@@ -43,9 +39,8 @@ double = lambda x: x * NUMBERS["two"] + len(LIST) - sum(config.b) * config.a
 CHEATS = {
     "without-barrier": "import sys; sys.meta_path[:] = sys.meta_path[-3:]; import tfgen.notebooks",
     "imports-checks": "import notebooks.checks.tiny",
-    "rewrites-checks": "import glob; [open(p, 'w') for p in glob.glob('/**/tiny*', recursive=True)]"
-    "; open('/runner.py', 'w')",
-    "blocks-the-pipe": "import os, time; [os.write(3 + i % 9, b'9' * 9) for i in range(9)]",
+    "rewrites-checks": "import glob; open(glob.glob('/**/tiny.py', recursive=True)[0], 'w')",
+    "ends": "import os; os._exit(1)",
     "one-byte": "import os, time; os.write(4, bytes([9] + 8 * [0])); time.sleep(99)",
     "kills-its-parent": "import os; [os.kill(i, 9) for i in (os.getppid(), 1, -1)]",
     "loop": "while True: pass",
@@ -69,17 +64,6 @@ ANSWERS = {
     ),
     "missing": (SETUP + QUADRUPLE, 0, 3, "has no function double", ""),
     "no-python": (SETUP + DOUBLE.replace("2 *", "2 *)") + QUADRUPLE, 0, 3, "SyntaxError", ""),
-    # Neither an interrupt nor an exception ends it.
-    "ends-and-hangs": (
-        SETUP
-        + DOUBLE.replace("return 2 * x", "os._exit(1)")
-        + QUADRUPLE.replace(
-            "    return double(double(x))",
-            "    while True:\n        try:\n            __import__('time').sleep(99)\n"
-            "        except BaseException: pass",
-        ),
-        *(0, 0, "ends", "takes longer than 2 s"),
-    ),
     "changes": (CHANGES + QUADRUPLE, 2, 3, "", ""),
 }
 
@@ -143,7 +127,6 @@ def test_a_class_of_20_is_graded_whatever_its_answers_do(folder: Path) -> None:
     points = [*len(CHEATS) * ["3 / 5"], "–", "–", *8 * ["5 / 5"]]
     table = re.findall(r"^ +(\S+(?: / 5)?)  (\S+)\.py", graded.stdout, re.M)
     assert table == list(zip(points, names, strict=True))
-    assert len(rows) == 2 * 18
     assert rows[2 * len(CHEATS) - 2]["notebook"] == "'=escape.py"
     assert rows[2 * len(CHEATS) - 2]["mistake"].endswith(r"cell raises ValueError: \x1b[31m")
 
@@ -214,13 +197,15 @@ def test_without_the_extra_an_error_says_how_to_install_it(folder: Path) -> None
     assert lacking.stderr == "notebooks needs an extra: pip install '.[notebooks]'\n"
 
 
-@pytest.mark.parametrize(
-    "source",
-    ["def f(x):\n    return x\n", "x = 1\n", 'def f(x):\n    """F."""\n\ny = 2\n', ""],
-)
-def test_an_exercise_is_one_function_with_a_docstring(source: str) -> None:
-    with pytest.raises(WorkError, match="an exercise is not one function with a docstring"):
-        blank(source)
+def test_an_exercise_is_one_function_with_a_docstring() -> None:
+    for source in (
+        "def f(x):\n    return x\n",
+        "x = 1\n",
+        'def f(x):\n    """F."""\n\ny = 2\n',
+        "",
+    ):
+        with pytest.raises(WorkError, match="an exercise is not one function with a docstring"):
+            blank(source)
 
 
 def test_a_blank_keeps_signature_and_docstring() -> None:
