@@ -36,8 +36,9 @@ _ENVIRONMENT |= {"HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8"}
 _FOLDERS = ("bin", "lib", "lib64", "pyvenv.cfg")
 _SYSTEM = ("/etc/ld.so.cache", "/etc/alternatives")
 _INSTALLED = ("tfgen*", "python*/*-packages/tfgen*")
-# After what is bound and hidden: 16 MB for files, and everything else read-only.
-_LAST = "--proc /proc --dev /dev --size 16777216 --tmpfs /tmp --chdir /tmp --remount-ro /dev"
+# 16 MB for files in /tmp, where Python may be, too; everything else is read-only at the end.
+_FIRST = "--unshare-all --die-with-parent --new-session --size 16777216 --tmpfs /tmp"
+_LAST = "--proc /proc --dev /dev --chdir /tmp --remount-ro /dev --remount-ro /"
 
 
 @functools.cache
@@ -54,13 +55,12 @@ def confinement() -> tuple[list[str], str]:
     prefixes = {sys.prefix, sys.base_prefix, own, "", "/usr", "/usr/local"}
     shown = {f"{prefix}/{name}" for prefix in prefixes for name in _FOLDERS}
     shown |= {path for path in sys.path if path.endswith("-packages")}
-    command = [program, "--unshare-all", "--die-with-parent", "--new-session"]
+    command = [program, *_FIRST.split()]
     for path in (*sorted(shown), *_SYSTEM):
         command += ["--ro-bind-try", path, path]
     for hidden in (each for path in shown for glob in _INSTALLED for each in Path(path).glob(glob)):
         command += ["--tmpfs", str(hidden), "--remount-ro", str(hidden)] * hidden.is_dir()
-    command += ["--ro-bind", runner, "/runner.py", *_LAST.split(), "--remount-ro", "/"]
-    command += [*_PYTHON, "/runner.py"]
+    command += ["--ro-bind", runner, "/runner.py", *_LAST.split(), *_PYTHON, "/runner.py"]
     tried = subprocess.run(command, env=_ENVIRONMENT, input="", capture_output=True, text=True)
     if tried.returncode:
         last = tried.stderr.strip().rpartition("\n")[2]

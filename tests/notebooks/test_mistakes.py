@@ -121,7 +121,6 @@ MISTAKES = {
         ("", "return log_p_data / (log_p_data + log_p_g)", "take their exponentials"),
         ("return ", "return 2 * ", "divide by their sum"),
         ("", "return 1 / (1 + np.exp(log_p_g) / np.exp(log_p_data))", "0 / 0 is not a number"),
-        ("", "return np.full_like(log_p_data, 0.5)", "does not maximize"),
     ],
     "jensen_shannon": [
         ("return 0.5", "return 0.5 / np.log(2)", "in bits"),

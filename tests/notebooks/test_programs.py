@@ -40,7 +40,6 @@ CHEATS = {
     "without-barrier": "import sys; sys.meta_path[:] = sys.meta_path[-3:]; import tfgen.notebooks",
     "imports-checks": "import notebooks.checks.tiny",
     "rewrites-checks": "import glob; open(glob.glob('/**/tiny.py', recursive=True)[0], 'w')",
-    "ends": "import os; os._exit(1)",
     "one-byte": "import os, time; os.write(4, bytes([9] + 8 * [0])); time.sleep(99)",
     "kills-its-parent": "import os; [os.kill(i, 9) for i in (os.getppid(), 1, -1)]",
     "loop": "while True: pass",
@@ -87,7 +86,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def program(folder: Path, name: str, *arguments: str) -> CompletedProcess[str]:
-    return commands.python(["-m", f"notebooks.{name}", *arguments], folder)
+    result = commands.python(["-m", f"notebooks.{name}", *arguments], folder)
+    result.stderr = result.stderr.replace(f"{confinement()[1]}, so answers are trusted\n", "")
+    return result
 
 
 def grade(folder: Path, names: Iterable[str]) -> tuple[CompletedProcess[str], list[dict[str, str]]]:
@@ -124,7 +125,7 @@ def test_a_class_of_20_is_graded_whatever_its_answers_do(folder: Path) -> None:
     graded, rows = grade(folder, names)
     assert graded.returncode == 2
     assert "bad.py" in graded.stderr and "worse.py is no file" in graded.stderr
-    points = [*len(CHEATS) * ["3 / 5"], "–", "–", *8 * ["5 / 5"]]
+    points = [*len(CHEATS) * ["3 / 5"], "–", "–", *(18 - len(CHEATS)) * ["5 / 5"]]
     table = re.findall(r"^ +(\S+(?: / 5)?)  (\S+)\.py", graded.stdout, re.M)
     assert table == list(zip(points, names, strict=True))
     assert rows[2 * len(CHEATS) - 2]["notebook"] == "'=escape.py"
