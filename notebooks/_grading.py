@@ -28,20 +28,17 @@ from .checks._compare import Mistake
 
 # Limit for importing TensorFlow.
 _START_SECONDS = 300
-_MAX_REPLY, _MAX_FILES = 1 << 25, 1 << 24  # bytes
-_RUNNER = FOLDER / "_runner.py"
+_MAX_REPLY = 1 << 25  # bytes
 _PYTHON = [sys.executable, "-P", "-B"]
-_ENVIRONMENT = {
-    "CUDA_VISIBLE_DEVICES": "-1",
-    "HOME": os.environ.get("HOME", "/"),
-    "LANG": "C.UTF-8",
-    "MPLBACKEND": "agg",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-}
-# Of each prefix, and of the system.
+_ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3", "MPLBACKEND": "agg"}
+_ENVIRONMENT |= {"HOME": os.environ.get("HOME", "/"), "LANG": "C.UTF-8"}
+# What is visible of each prefix of Python and of the system; and of it, where the checks may be.
 _FOLDERS = ("bin", "lib", "lib64", "pyvenv.cfg")
 _SYSTEM = ("/etc/ld.so.cache", "/etc/alternatives")
 _INSTALLED = ("tfgen*", "python*/*-packages/tfgen*")
+# 16 MB for files in /tmp, where Python may be, too; everything else is read-only at the end.
+_FIRST = "--unshare-all --die-with-parent --new-session --size 16777216 --tmpfs /tmp"
+_LAST = "--proc /proc --dev /dev --chdir /tmp --remount-ro /dev --remount-ro /"
 
 
 @functools.cache
@@ -51,27 +48,23 @@ def confinement() -> tuple[list[str], str]:
     Returns:
         The command, with bubblewrap if it works; and why it is not used, or "".
     """
-    trusting, program = [*_PYTHON, str(_RUNNER)], shutil.which("bwrap")
+    runner, program = str(FOLDER / "_runner.py"), shutil.which("bwrap")
     if program is None:
-        return trusting, "bubblewrap is not installed"
-    prefixes = {sys.prefix, sys.base_prefix, "", "/usr", "/usr/local"}
-    prefixes.add(str(Path(sys.executable).resolve().parents[1]))
-    packages = [path for path in sys.path if path.endswith("-packages")]
-    shown = sorted([f"{prefix}/{name}" for prefix in prefixes for name in _FOLDERS] + packages)
-    # The checks, wherever they are installed.
-    found = (Path(path).glob(pattern) for path in shown for pattern in _INSTALLED)
-    command = [program, "--unshare-all", "--die-with-parent", "--new-session"]
-    for path in (*shown, *_SYSTEM):
+        return [*_PYTHON, runner], "bubblewrap is not installed"
+    own = str(Path(sys.executable).resolve().parents[1])
+    prefixes = {sys.prefix, sys.base_prefix, own, "", "/usr", "/usr/local"}
+    shown = {f"{prefix}/{name}" for prefix in prefixes for name in _FOLDERS}
+    shown |= {path for path in sys.path if path.endswith("-packages")}
+    command = [program, *_FIRST.split()]
+    for path in (*sorted(shown), *_SYSTEM):
         command += ["--ro-bind-try", path, path]
-    for hidden in (str(path) for paths in found for path in paths if path.is_dir()):
-        command += ["--tmpfs", hidden, "--remount-ro", hidden]
-    command += ["--ro-bind", str(_RUNNER), "/runner.py", "--proc", "/proc", "--dev", "/dev"]
-    command += ["--size", str(_MAX_FILES), "--tmpfs", "/tmp", "--chdir", "/tmp"]
-    command += ["--remount-ro", "/dev", "--remount-ro", "/", *_PYTHON, "/runner.py"]
+    for hidden in (each for path in shown for glob in _INSTALLED for each in Path(path).glob(glob)):
+        command += ["--tmpfs", str(hidden), "--remount-ro", str(hidden)] * hidden.is_dir()
+    command += ["--ro-bind", runner, "/runner.py", *_LAST.split(), *_PYTHON, "/runner.py"]
     tried = subprocess.run(command, env=_ENVIRONMENT, input="", capture_output=True, text=True)
     if tried.returncode:
         last = tried.stderr.strip().rpartition("\n")[2]
-        return trusting, f"bubblewrap cannot start ({last})"
+        return [*_PYTHON, runner], f"bubblewrap cannot start ({last})"
     return command, ""
 
 
@@ -144,7 +137,7 @@ class Cells:
         # The cell, its text and the index in it of each statement.
         self._places: list[tuple[str, str, int]] = []
         self._uses: list[set[str]] = []
-        self._modules, self._defined = {"get_ipython"}, set[str]()
+        self._modules = {"get_ipython"}
         self._effects: dict[str, set[str]] = {}  # what a call of a function changes
         for number, cell in enumerate(code_cells(notebook), 1):
             try:
@@ -163,9 +156,8 @@ class Cells:
         names = {each.get_name() for each in symbols if each.is_assigned() or each.is_imported()}
         self._modules |= {each.get_name() for each in symbols if each.is_imported()}
         changed = set(self._changed(statement, uses))
-        if isinstance(statement, ast.FunctionDef | ast.ClassDef):
+        if isinstance(statement, ast.FunctionDef):
             self._effects[statement.name], changed = changed, set()
-            self._defined |= names
         elif isinstance(statement, ast.Assign) and (other := _base(statement.value)):
             # Another name of the same thing, or of a part of it.
             self._modules |= names if other in self._modules else set()
@@ -173,7 +165,7 @@ class Cells:
             uses |= names
         elif isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*":
             names.add("*")
-        for name in names | changed:
+        for name in names | (changed & self.changes.keys()):
             self.changes.setdefault(name, []).append(len(self._uses))
         self._uses.append(uses)
 
@@ -192,7 +184,7 @@ class Cells:
                     yield base
             elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
                 for item in (*node.value.args, *(key.value for key in node.value.keywords)):
-                    if _base(item) not in self._modules | self._defined:
+                    if _base(item) not in self._modules | self._effects.keys():
                         yield _base(item)
 
     def source(self, name: str, stand_ins: dict[str, str]) -> list[Any]:
@@ -202,7 +194,7 @@ class Cells:
             name: name of the function.
             stand_ins: expressions that take the places of other functions, by their names.
         """
-        chosen, waiting, done = set[int](), {name, "*"}, {"", *stand_ins}
+        chosen, waiting, done = set[int](), {name, "*"}, set(stand_ins)
         while waiting:
             done.add(key := waiting.pop())
             for index in set(self.changes.get(key, [])) - chosen:
@@ -250,16 +242,10 @@ class Process:
     def start_clock(self) -> None:
         """Gives the next exercise all its seconds."""
         if self._process is None:
-            self._process = subprocess.Popen(
-                confinement()[0],
-                cwd=self._folder,
-                env=_ENVIRONMENT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                bufsize=0,
-                start_new_session=True,
-            )
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
+            options: Any = {"env": _ENVIRONMENT, "cwd": self._folder, "start_new_session": True}
+            options |= {**pipes, "stderr": subprocess.DEVNULL}
+            self._process = subprocess.Popen(confinement()[0], **options)
             self._end = time.monotonic() + _START_SECONDS
             self.call("", [], self._modules)
         self._end = time.monotonic() + self._seconds
@@ -275,12 +261,10 @@ class Process:
         try:
             request = _runner.frame(_runner.dumps([name, cells, inputs]))
             return _runner.loads(self._exchange(request))
-        except Mistake:
-            self.close()
-            raise
         except Exception as error:  # of a reply that an answer wrote, too
             self.close()
-            raise Mistake("ends the Python process") from error
+            known = isinstance(error, Mistake)
+            raise Mistake(str(error) if known else "ends the Python process") from error
 
     def _exchange(self, request: bytes) -> bytes:
         """Writes a request and reads the reply; blocks no longer than the clock runs."""
@@ -296,10 +280,9 @@ class Process:
             if writable:
                 request = request[os.write(to, request) :]
             if readable:
-                part = os.read(of, _MAX_REPLY)
+                reply += (part := os.read(of, _MAX_REPLY))
                 if not part:
                     raise EOFError
-                reply += part
             if len(reply) >= 8:
                 size = 8 + int.from_bytes(reply[:8], "little")
             if size > _MAX_REPLY:

@@ -229,7 +229,7 @@ def _serve(requests: IO[bytes], replies: IO[bytes]) -> None:
                 if answers.get(name, ("",))[0] != cells:
                     answers[name] = cells, *_define(name, cells)
                 _, function, failure = answers[name]
-                missing = {"mistake": failure or f"the notebook does not define {name}"}
+                missing = {"mistake": failure or f"the notebook has no function {name}"}
                 reply = missing if function is None else call(name, function, inputs)
                 if failure and "raises NameError" in reply.get("mistake", ""):
                     reply["mistake"] += f"; {failure}"

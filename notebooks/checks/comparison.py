@@ -122,7 +122,7 @@ def _coverage_outcomes(samples: np.ndarray, real: np.ndarray, neighbours: int) -
 @exercise(points=2)
 def check_nats_to_bits_per_dim(answer: Answer, rng: _Rng) -> None:
     """Compares images of several shapes."""
-    shapes = [[size(rng, 2, 30), size(rng, 2, 30), channels] for channels in (1, 3)]
+    shapes = [[size(rng, 2, 30), size(rng, 2, 30), channels] for channels in (1, 3)] + [[1] * 3]
     compare_bits(answer, [(log_probs(rng, shape), shape) for shape in shapes], "H · W · C")
 
 

@@ -32,10 +32,7 @@ def fail(x: int, error: Exception) -> int:
         (double, "None"),
         (lambda x: x**2, "that is the square; add x to itself"),
         (lambda x: fail(x, NotImplementedError("write double")), "not written yet"),
-        (
-            lambda x: fail(x, NotImplementedError("other")),
-            "raises NotImplementedError: oth.*",
-        ),
+        (lambda x: fail(x, NotImplementedError("other")), "raises NotImplementedError: oth.*"),
         (lambda x: x / 0, "raises ZeroDivisionError: division by zero"),
         (lambda x: fail(x, ValueError("no " * 10_000)), "raises ValueError: no no .{,400}"),
         (lambda: 6, "does not take the arguments of the exercise: .*"),
@@ -54,9 +51,11 @@ def test_check_prints_one_line(
     monkeypatch.setattr(checks, "notebook_names", lambda: ["gan", "vae"])
     exercises = {"gan": {}, "vae": {"double": DOUBLE}}
     monkeypatch.setattr(checks, "load_exercises", exercises.__getitem__)
-    checks.check(double)
-    checks.check(double, "vae")
-    assert capsys.readouterr().out == "double: right\n" * 2
+    for notebook in (None, "vae"):
+        checks.check(double, notebook)
+    names = {"check": checks.check, "partial": functools.partial}
+    exec("double = lambda x: 2 * x; check(double); double = partial(double); check(double)", names)
+    assert capsys.readouterr().out == "double: right\n" * 4
     monkeypatch.setattr(double, "__name__", "triple")
     with pytest.raises(LookupError, match="no exercise is called 'triple'"):
         checks.check(double, "vae")

@@ -11,9 +11,7 @@ from notebooks._runner import call
 from notebooks.checks import Exercise, find_mistake, load_exercises
 from tests.notebooks.notebook_names import NUMBERS
 
-TOGETHER = (
-    "return discriminator_loss(*tf.split(discriminator(tf.concat([real, fake], 0), True), 2)) #"
-)
+BATCH = "return discriminator_loss(*tf.split(discriminator(tf.concat([real, fake], 0), True), 2)) #"
 IN_A_BALL = "samples) <= squared_radii[:, None])"
 JEFFREYS = "0.5 * spacing * np.sum((np.exp(log_p) - np.exp(log_q)) * (log_p - log_q))"
 # What an edit replaces in the code of a solution and by what, and words of the message. Without
@@ -32,8 +30,12 @@ MISTAKES = {
         ("means.shape", "(n, 1)", "share one random number"),
         ("< means", "> means", "swapped"),
         ("return z, x", "return x", "must return 2 values"),
-        ("z = ", "z = np.ones((n, 1)) * rng.standard_normal(latent_dim)  # ", "a new z for each"),
-        ("", "rng = np.random.default_rng(5)", "the rng that is passed"),
+        ("z = ", "z = 12**0.5 * (rng.random((n, latent_dim)) - 0.5) #", "z is not normal"),
+        ("z = ", "z = rng.choice([-1, 1], (n, latent_dim)) + jitter(rng, n) #", "not normal"),
+        ("z = ", "z = rng.standard_t(30, (n, latent_dim)) * (28 / 30) ** 0.5 #", "not normal"),
+        ("means =", "z[n // 2 :] = -z[: n - n // 2]; means =", "the same z, or −z"),
+        ("means =", "z = (z + np.roll(z, 1, 0)) / 2**0.5; means =", "z of different images"),
+        ("rng.random(means.shape)", "rng.random(means.shape)[np.arange(n) // 2]", "pixels of dif"),
     ],
     "log_mean_exp": [
         ("np.mean", "np.sum", "1/K is missing"),
@@ -52,9 +54,8 @@ MISTAKES = {
         (", axis=-1", "", "over the batch"),
         ("/ 2", ".numpy() / 2", "no gradient"),
         ("variance = ", "variance = stop(tf.exp(2 * log_stddev))  # ", "respect to log"),
-        ("", "mean = tf.stop_gradient(mean)", "reaches mean"),
-        ("/ 2", "/ 2 - add(mean**2, 1) / 2 + add(stop(mean**2), 1) / 2", "respect to mean"),
-        ("", "log_stddev = tf.clip_by_value(log_stddev, -1, 1)", "must be ½"),
+        ("", "log_stddev = tf.clip_by_value(log_stddev, -5, 5)", "must be ½"),
+        ("1 - 2 * log_stddev", "1 - log(variance + 1e-7)", "must be ½"),
     ],
     "bernoulli_log_prob": [
         (", axis=-1", "", "summed over the batch"),
@@ -64,7 +65,6 @@ MISTAKES = {
         ("losses = ", "losses = -log(tf.where(x > 0, logits, 1 - logits))  # ", "returns logits"),
         ("", "return tf.reduce_sum(x * tf.math.log_sigmoid(logits), axis=-1)", "black pixels"),
         ("losses, axis=-1)", "losses, axis=-1).numpy()", "reaches logits"),
-        ("", "logits = tf.clip_by_value(logits, -30, 30)", "logits of ±200"),
     ],
     "negative_elbo": [
         ("kl_to_prior", "-kl_to_prior", "KL has the wrong sign"),
@@ -72,18 +72,14 @@ MISTAKES = {
         ("reduce_mean", "reduce_sum", "loss is summed"),
         ("- bernoulli", "- len(x) * bernoulli", "reconstruction is summed over the batch"),
         ("logits)", "logits) / x.shape[1]", "averaged over the pixels"),
-        ("kl_to_prior(mean, log_stddev)", "stop(kl_to_prior(mean, log_stddev))", "reaches mean"),
-        ("bernoulli_log_prob(x, logits)", "stop(bernoulli_log_prob(x, logits))", "reaches logits"),
         ("return ", "log_stddev = stop(log_stddev); return ", "reaches log_stddev"),
-        ("x, logits))", "x, logits).numpy())", "reaches logits"),
-        ("kl_to_prior(mean", "kl_to_prior(stop(mean)", "reaches mean"),
     ],
     "sample_posterior": [
-        ("", "return tf.stop_gradient(mean + tf.exp(log_stddev) * noise)", "reaches mean"),
         ("* noise", "* tf.random.normal(tf.shape(mean))", "the noise that is passed"),
-        ("tf.exp(log_stddev)", "tf.stop_gradient(tf.exp(log_stddev))", "reaches log_stddev"),
         ("log_stddev", "log_stddev / 2", "taken for the log-variance"),
         ("log_stddev", "2 * log_stddev", "multiplied by the variance"),
+        ("", "noise = tf.random.stateless_normal(mean.shape, (1, 2))", "noise of its own"),
+        ("+ tf", "- tf", "the sign of the noise"),
     ],
     # --- gan
     "discriminator_loss": [
@@ -95,12 +91,7 @@ MISTAKES = {
         ("real_term + fake_term", "real_term", "term of the generated images is missing"),
         ("real_term + fake_term", "fake_term", "term of the real images is missing"),
         ("", "return mean(tf.nn.softplus(tf.concat([-real_logits, fake_logits], 0)))", "one mean"),
-        ("softplus(-real_logits)", "softplus(-real_logits), axis=-1", "has the shape"),
-        ("real_term + fake_term", "real_term + stop(fake_term)", "reaches fake_logits"),
         ("", "return 400.0 if len(real_logits) == 1 else 1.2141", "the loss is one number"),
-        ("", "return tf.nn.softplus(-real_logits)", "is one number"),
-        ("", "return None", "returns nothing"),
-        ("", "return mean(real_logits) - mean(fake_logits)", "the loss is one number"),
         ("", "real_logits = real_logits.numpy()", "reaches real_logits"),
     ],
     "generator_loss": [
@@ -109,24 +100,16 @@ MISTAKES = {
         ("-fake_logits", "fake_logits", "labels are swapped"),
         ("", "return mean(1 - tf.sigmoid(fake_logits))", "not a logarithm"),
         ("", "return -mean(log(tf.sigmoid(fake_logits)))", "logits of ±200"),
-        ("-fake_logits)", "-fake_logits), axis=-1", "has the shape"),
         ("return ", "return -", "sign is wrong"),
-        ("reduce_mean", "reduce_sum", "summed over the batch"),
-        ("", "return -mean(log(fake_logits))", "taken for probabilities"),
-        ("-fake_logits", "-fake_logits.numpy()", "no gradient"),
-        ("", "return -mean(fake_logits)", "the loss is one number"),
     ],
     "discriminator_step_loss": [
         ("tf.stop_gradient", "", "no stop-gradient"),
-        ("(real_logits, ", "(fake_logits=real_logits, real_logits=", "labels are swapped"),
         ("return ", "return mean(softplus(-discriminator(fake, True))) #", "generator's loss"),
-        ("return ", "return mean(softplus(-real_logits)) #", "generated images is missing"),
         ("", "return 1.0", "not discriminator_loss"),
-        ("=True", "=False", "without training=True, which"),
         ("latents, training=True", "latents", "the generator is called without training"),
         ("(real, training=True", "(real", "discriminator of x is called without"),
         ("(fake, training=True", "(fake", "discriminator of G(z) is called without"),
-        ("return ", TOGETHER, "in one batch"),
+        ("return ", BATCH, "in one batch"),
         (" discriminator(fake, training=True)", " stop(discriminator(fake, True))", "at D(G(z))"),
         ("(real_logits,", "(stop(real_logits),", "stopped at D(x)"),
         (", training=True", "", "without training=True, which"),
@@ -138,8 +121,6 @@ MISTAKES = {
         ("", "return log_p_data / (log_p_data + log_p_g)", "take their exponentials"),
         ("return ", "return 2 * ", "divide by their sum"),
         ("", "return 1 / (1 + np.exp(log_p_g) / np.exp(log_p_data))", "0 / 0 is not a number"),
-        ("", "return np.full_like(log_p_data, 0.5)", "does not maximize"),
-        ("return ", "return -", "does not maximize"),
     ],
     "jensen_shannon": [
         ("return 0.5", "return 0.5 / np.log(2)", "in bits"),
@@ -149,7 +130,11 @@ MISTAKES = {
         ("", "return spacing * np.sum(np.exp(log_p) * (log_p - log_q))", "not symmetric"),
         ("(log_p - log_m)", "np.log(np.exp(log_p) / np.exp(log_m))", "0 · log 0"),
         ("0.5 * spacing * np.sum(from_p + from_q)", JEFFREYS, "has no bound"),
-        ("", "return 0.0", "is one number"),
+        (
+            "",
+            "log = np.log; log_p, log_q = (log(np.exp(p) + 1e-7) for p in (log_p, log_q))",
+            "is one",
+        ),
     ],
     "spherical_path": [
         ("", "return np.linspace(start, end, steps)", "straight line"),
@@ -157,13 +142,10 @@ MISTAKES = {
         ("", "start, end = (x / np.linalg.norm(x) for x in (start, end))", "have norm 1"),
         ("(np.linalg.norm(start) * np.linalg.norm(end))", "0.01", "divided by both norms"),
         ("steps)", "steps + 1)[:-1]", "does not stop at end"),
-        (
-            "return ",
-            "p = start + share * (end - start); return p * norm(start) / norm(p) #",
-            "all norms",
-        ),
+        ("parts /", "(p := start + share * (end - start)) * norm(start) / norm(p) #", "all norms"),
         ("steps)", "steps + 1)[1:]", "does not begin at start"),
         ("/ np.sin(angle)", "[0]", "has the shape"),
+        ("np.sin(angle)", "(np.sin(angle) + 1e-5)", "at equal steps of t"),
     ],
     # --- flow
     "log_prob_of_map": [
@@ -174,12 +156,14 @@ MISTAKES = {
         ("tf.math.log(tf.abs(slope))", "tf.abs(slope)", "add its logarithm"),
         (" + math.log(2 * math.pi)", "", "½ ln 2π is missing"),
         ("tf.abs(slope)", "tf.abs(slope[0])", "that at the first point"),
-        ("", "return x", "log p(x) must be"),
+        ("tf.abs(slope)", "tf.abs(slope) + 1e-7", "log p(x) must be"),
     ],
     "dequantize": [
         (" + u", "", "noise is missing"),
         ("/ 256", "/ 255", "divided by 255"),
         ("+ u) / 256", ") / 256 + u", "added after the division"),
+        ("", "u = tf.random.uniform(u.shape, dtype=u.dtype)", "the noise that is passed"),
+        ("", "u = tf.random.stateless_uniform(u.shape, (1, 2), dtype=u.dtype)", "noise of its own"),
         ("-images.shape[1]", "0", "division by 256 adds"),
         ("-images", "images", "wrong sign"),
         ("images.shape[1] * ", "", "that of one pixel"),
@@ -195,50 +179,41 @@ MISTAKES = {
         (", axis=1)", ", axis=1) + 0.5 * (x.shape[1] - 1) * math.log(2 * math.pi)", "counted once"),
         (" + math.log(2 * math.pi), axis=1)", ", axis=1) - 1.5 * LOG_2PI", "M is not the"),
         (" + math.log(2 * math.pi), axis=1)", ", axis=1) - len(x) / 2 * LOG_2PI", "not M"),
-        ("tf.square(x)", "tf.square(x.numpy())", "log p(x) is right, but not its gradient"),
-        ("total += log_det", "total += stop(log_det)", "log p(x) is right, but not its gradient"),
+        (" + math.log(2 * math.pi), axis=1)", ", axis=1) - x.shape[1] * LOG_2PI", "½ is missing"),
+        (" + math.log(2", " + math.log(1", "log p(x) must be"),
     ],
     "coupling_forward": [
-        ("", "mask = 1 - mask", "mask is the wrong way round"),
         ("network(mask * z)", "network(z)", "not triangular"),
         ("z * tf.exp(s) + t", "(z + t) * tf.exp(s)", "added before the scaling"),
         ("", "return coupling_inverse(z, mask, network)", "this is the inverse"),
         ("tf.exp(s)", "s", "scaled by s"),
-        ("x, tf", "x, -tf", "wrong sign"),
         ("(1 - mask) * s", "s", "over all entries"),
-        ("reduce_sum", "reduce_mean", "averaged"),
         (", axis=1)", ") * tf.ones(len(s), s.dtype)", "over the batch"),
         ("(1 - mask) * s", "(1 - mask) * stop(s)", "no gradient of the log-det"),
-        ("z * tf.exp(s)", "z * tf.exp(stop(s))", "x is right, but not its gradient"),
     ],
     "coupling_inverse": [
-        ("", "mask = 1 - mask", "mask is the wrong way round"),
         ("(x - t) * tf.exp(-s)", "(x * tf.exp(s) + t)", "the coupling itself"),
         ("(x - t) * tf.exp(-s)", "(x * tf.exp(-s) - t)", "subtract t first"),
         ("exp(-s)", "exp(s)", "do not multiply"),
         ("(x - t)", "x", "shift is not undone"),
         ("network(mask * x)", "network(x)", "it saw mask · z"),
-        ("z, -tf", "z, tf", "wrong sign"),
+        ("* tf.exp(-s)", "/ (tf.exp(s) + 1e-5)", "z must be x"),
     ],
     # --- comparison
     "frechet_distance": [
         ("np.maximum(product, 0)", "np.abs(np.diag(covariance_1 @ covariance_2))", "of each entry"),
         ("np.sqrt(np.maximum(product, 0)).sum()", "product.sum()", "that of Σ₁ Σ₂ itself"),
         ("product, 0)).sum()", "product.sum(), 0))", "root is taken of the trace"),
-        ("2 * trace", "trace", "factor 2"),
         ("- 2 * trace", "+ 2 * trace", "wrong sign"),
         ("2 * trace", "0 * trace", "term with the matrix square root is missing"),
         ("difference @ difference", "np.linalg.norm(difference)", "means is not squared"),
         ("difference @ difference + ", "", "means do not matter"),
         ("np.maximum(values, 0)", "values", "rounding makes eigenvalues"),
-        ("return ", "return 0j + ", "complex"),
-        ("", "np.linalg.cholesky(covariance_1)", "Cholesky fails"),
     ],
     "coverage": [
         ("samples).min(axis=1) <= squared_radii)", f"{IN_A_BALL}.any(0)", "this is precision"),
         ("samples).min(axis=1) <= squared_radii)", f"{IN_A_BALL}.sum(0)", "counts the samples"),
         ("np.fill_diagonal(among, np.inf)", "pass", "its own nearest neighbour"),
-        ("", "return 0.5", "share of real images"),
         ("squared_distances(samples)", "np.sqrt(squared_distances(samples))", "is squared"),
         ("neighbours - 1", "neighbours", "neighbour k + 1"),
         (".mean()", ".sum()", "number of real images"),
@@ -255,7 +230,6 @@ MISTAKES = {
     ],
     "average_over_draws": [  # log_mean_exp
         ("max(axis=0)", "max()", "one maximum of all images"),
-        (".mean(axis=0)", ".sum(axis=0) / 4", "K is not the number"),
     ],
     "rank_by_likelihood": [
         ("models.get)", "models.get, reverse=True)", "worst model comes first"),
@@ -270,8 +244,8 @@ MISTAKES = {
     # --- flow matching
     "straight_path": [
         ("", "x0, x1 = x1, x0", "ends are swapped"),
+        ("(1 - t) * x0 + t * x1", "t * x0 + (1 - t) * x1", "t and 1 − t"),
         ("t = ", "s = ", "multiplies the entries"),
-        (", x1 - x0", ", x0 - x1", "wrong sign"),
         ("", "t = stop(t)", "reaches t"),
     ],
     "marginal_velocity": [
@@ -279,12 +253,11 @@ MISTAKES = {
         ("(2 * variance)", "variance", "½ is missing"),
         ("+ slope * offsets", "", "the term a (x − t c_k) is missing"),
         ("", "stddev = stddev**0.5", "taken for the variance"),
+        ("", "t = 1 - t", "t and 1 − t"),
         ("tf.nn.softmax(logits, axis=1)", "tf.exp(logits) / add(tf.exp(logits), 1, True)", "to 0"),
-        ("offsets**2", "offsets.numpy() ** 2", "not its gradient"),
     ],
     "flow_matching_loss": [
         ("reduce_mean", "reduce_sum", "mean over batch and entries"),
-        ("- target", "+ target", "wrong sign"),
         ("velocity(x_t, t)", "velocity(x1, t)", "gets the data"),
         ("velocity(x_t, t)", "velocity(x_t, 1 - t)", "the time 1 − t"),
         ("velocity(x_t, t)", "stop(velocity(x_t, t))", "reaches the network"),
@@ -294,7 +267,6 @@ MISTAKES = {
         ("x + h / 2 *", "x + h *", "away, not h"),
         ("t + h / 2", "t", "not at t"),
         ("(middle,", "(x,", "move x, too"),
-        ("velocity(x, t)", "stop(velocity(x, t))", "not its gradient"),
     ],
     "probe_divergence": [
         (", output_gradients=probe", "", "as output_gradients"),
@@ -303,10 +275,10 @@ MISTAKES = {
         ("tape.gradient(v, x, output_gradients=probe)", "v", "must be differentiated"),
     ],
     "diffusion_terms": [
-        ("t = t[:, None]", "", "multiplies the entries"),
         ("x - t * v", "x - (1 - t) * v", "takes the time t"),
         ("-noise", "noise", "points away"),
         ("/ (1 - t)", "/ (1 - t) ** 2", "not by (1 − t)²"),
+        ("/ (1 - t)", "/ (1 - t + 1e-5)", "the score must be"),
         ("noise, x + (1 - t) * v", "x + (1 - t) * v, noise", "swapped"),
     ],
 }
@@ -318,6 +290,7 @@ from keras import ops
 tfd, exp = tfp.distributions, tf.exp
 mean, add, stop, log = tf.reduce_mean, tf.reduce_sum, tf.stop_gradient, tf.math.log
 log_sigmoid, softplus, LOG_2PI = tf.math.log_sigmoid, tf.nn.softplus, math.log(2 * math.pi)
+jitter = lambda rng, n: rng.normal(0, 0.05, (n, 1))
 bce = keras.losses.BinaryCrossentropy(from_logits=True)
 norm = functools.partial(np.linalg.norm, axis=-1, keepdims=True)
 """

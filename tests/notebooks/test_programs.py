@@ -3,13 +3,14 @@
 import csv
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import nbformat
 import pytest
 
+from notebooks._grading import confinement
 from notebooks.assign import blank
 from tests import commands
 from tfgen.errors import WorkError
@@ -21,26 +22,31 @@ PACKAGE = commands.ROOT / "notebooks"
 SETUP = '# %% tags=["setup"]\nimport os\n\n# %%\n'
 DOUBLE = "def double(x):\n    return 2 * x\n\n# %%\n"
 QUADRUPLE = "def quadruple(x):\n    return double(double(x))\n"
-CHEATS = """
-HELP = [
-    lambda: __import__("notebooks.checks").checks.CHECKS,
-    lambda: __import__("tfgen"),
-    lambda: open(__import__("sys").modules["__main__"].__file__.encode()),
-    lambda: __import__("os").link(__import__("sys").modules["__main__"].__file__, "own"),
-    lambda: open("points", "w").write("5" * (1 << 24)),
-    lambda: __import__("socket").create_connection(("localhost", 9)),
-    lambda: __import__("subprocess").run(["true"]),
-    lambda: __import__("inspect").currentframe().f_back.f_back.f_locals["right"],
-    lambda: bytearray(1 << 40),
-]
-def double(x):
-    for cheat in HELP:
-        try:
-            cheat()
-        except (ImportError, PermissionError, OSError, KeyError, MemoryError):
-            continue
-        return 2 * x
+# What passes in a notebook: statements that change a name which the answer uses.
+CHANGES = """
+NUMBERS, LIST = {}, []
+class config: pass
+# %%
+alias = NUMBERS; alias["two"] = 2; setattr(config, "a", 1); config.b = [1]; config.b.extend([2])
+def fill(): LIST.append(0)
+for _ in range(3): fill()
+# %%
+
+%%time
+double = lambda x: x * NUMBERS["two"] + len(LIST) - sum(config.b) * config.a
 """
+# Each begins the body of `double`, which then returns nothing.
+CHEATS = {
+    "without-barrier": "import sys; sys.meta_path[:] = sys.meta_path[-3:]; import tfgen.notebooks",
+    "imports-checks": "import notebooks.checks.tiny",
+    "rewrites-checks": "import glob; open(glob.glob('/**/tiny.py', recursive=True)[0], 'w')",
+    "one-byte": "import os, time; os.write(4, bytes([9] + 8 * [0])); time.sleep(99)",
+    "kills-its-parent": "import os; [os.kill(i, 9) for i in (os.getppid(), 1, -1)]",
+    "loop": "while True: pass",
+    "memory": "[bytearray(1 << 28) for _ in range(1 << 12)]",
+    "network": "import socket; socket.create_connection(('localhost', 9))",
+    "=escape": "raise ValueError('\\x1b[31m')",
+}
 # The cells of an answer, its points of 2 and of 3, and words of each message.
 ANSWERS = {
     "without-setup": ("# %%\n%timeit -n 1 -r 1 pass\n" + DOUBLE + QUADRUPLE, 2, 3, "", ""),
@@ -53,22 +59,11 @@ ANSWERS = {
     "wrong": (SETUP + DOUBLE.replace("2 * x", "x * x") + QUADRUPLE, 0, 3, "the square", ""),
     "raises": (
         SETUP + DOUBLE.replace("2 *", "y *") + QUADRUPLE.replace("(x):", "(y):"),
-        *(0, 0, "raises NameError: name 'y'", "raises NameError: name 'x'"),
+        *(0, 0, "line 2 of its cell raises NameError: name 'y'", "line 2 of its cell raises Name"),
     ),
     "missing": (SETUP + QUADRUPLE, 0, 3, "has no function double", ""),
     "no-python": (SETUP + DOUBLE.replace("2 *", "2 *)") + QUADRUPLE, 0, 3, "SyntaxError", ""),
-    # Neither an interrupt nor an exception ends it.
-    "ends-and-hangs": (
-        SETUP
-        + DOUBLE.replace("return 2 * x", "os._exit(1)")
-        + QUADRUPLE.replace(
-            "    return double(double(x))",
-            "    while True:\n        try:\n            __import__('time').sleep(99)\n"
-            "        except BaseException: pass",
-        ),
-        *(0, 0, "ends", "takes longer than 2 s"),
-    ),
-    "cheats": (SETUP + CHEATS, 0, 0, "returns nothing", "has no function quadruple"),
+    "changes": (CHANGES + QUADRUPLE, 2, 3, "", ""),
 }
 
 
@@ -91,18 +86,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def program(folder: Path, name: str, *arguments: str) -> CompletedProcess[str]:
-    return commands.python(["-m", f"notebooks.{name}", *arguments], folder)
+    result = commands.python(["-m", f"notebooks.{name}", *arguments], folder)
+    result.stderr = result.stderr.replace(f"{confinement()[1]}, so answers are trusted\n", "")
+    return result
+
+
+def grade(folder: Path, names: Iterable[str]) -> tuple[CompletedProcess[str], list[dict[str, str]]]:
+    files = [f"{name}.py" for name in names]
+    flags = ["--as", "tiny", "--seconds", "2", "--csv", "points.csv"]
+    graded = program(folder, "check", *files, *flags)
+    with (folder / "points.csv").open(newline="") as file:
+        return graded, list(csv.DictReader(file))
 
 
 def test_answers_are_graded_apart_from_each_other(folder: Path) -> None:
     for name, (cells, *_) in ANSWERS.items():
         (folder / f"{name}.py").write_text(cells)
-    files = [f"{name}.py" for name in ANSWERS]
-    flags = ["--as", "tiny", "--seconds", "2", "--csv", "points.csv"]
-    graded = program(folder, "check", *files, *flags)
-    assert (graded.returncode, graded.stderr) == (1, "")
-    with (folder / "points.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    graded, rows = grade(folder, ANSWERS)
+    assert graded.returncode == 1
     assert len(rows) == 2 * len(ANSWERS)
     for name, (_, *points, double, quadruple) in ANSWERS.items():
         results = [row for row in rows if row["notebook"] == f"{name}.py"]
@@ -111,6 +112,24 @@ def test_answers_are_graded_apart_from_each_other(folder: Path) -> None:
         for row, words in zip(results, (double, quadruple), strict=True):
             assert words in row["mistake"]
             assert bool(row["mistake"]) == (row["earned"] == "0")
+
+
+@pytest.mark.skipif(bool(confinement()[1]), reason=confinement()[1])
+def test_a_class_of_20_is_graded_whatever_its_answers_do(folder: Path) -> None:
+    names = [*CHEATS, "bad", "worse", *(f"student-{i}" for i in range(20 - 2 - len(CHEATS)))]
+    for name in names:
+        code = DOUBLE.replace("    return", f"    {CHEATS[name]}\n") if name in CHEATS else DOUBLE
+        (folder / f"{name}.py").write_text(SETUP + code.replace("\n 2 * x", "") + QUADRUPLE)
+    (folder / "bad.py").write_bytes(b"\xff\0")
+    (folder / "worse.py").unlink()
+    graded, rows = grade(folder, names)
+    assert graded.returncode == 2
+    assert "bad.py" in graded.stderr and "worse.py is no file" in graded.stderr
+    points = [*len(CHEATS) * ["3 / 5"], "–", "–", *(18 - len(CHEATS)) * ["5 / 5"]]
+    table = re.findall(r"^ +(\S+(?: / 5)?)  (\S+)\.py", graded.stdout, re.M)
+    assert table == list(zip(points, names, strict=True))
+    assert rows[2 * len(CHEATS) - 2]["notebook"] == "'=escape.py"
+    assert rows[2 * len(CHEATS) - 2]["mistake"].endswith(r"cell raises ValueError: \x1b[31m")
 
 
 def test_an_assignment_has_no_points_under_any_name(folder: Path) -> None:
@@ -179,13 +198,15 @@ def test_without_the_extra_an_error_says_how_to_install_it(folder: Path) -> None
     assert lacking.stderr == "notebooks needs an extra: pip install '.[notebooks]'\n"
 
 
-@pytest.mark.parametrize(
-    "source",
-    ["def f(x):\n    return x\n", "x = 1\n", 'def f(x):\n    """F."""\n\ny = 2\n', ""],
-)
-def test_an_exercise_is_one_function_with_a_docstring(source: str) -> None:
-    with pytest.raises(WorkError, match="an exercise is not one function with a docstring"):
-        blank(source)
+def test_an_exercise_is_one_function_with_a_docstring() -> None:
+    for source in (
+        "def f(x):\n    return x\n",
+        "x = 1\n",
+        'def f(x):\n    """F."""\n\ny = 2\n',
+        "",
+    ):
+        with pytest.raises(WorkError, match="an exercise is not one function with a docstring"):
+            blank(source)
 
 
 def test_a_blank_keeps_signature_and_docstring() -> None:

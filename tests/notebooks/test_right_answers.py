@@ -1,5 +1,6 @@
 """Answers that are written in other ways than the solutions are right, in the grader's process."""
 
+import ast
 import contextlib
 import functools
 import re
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from notebooks._grading import _Process
+from notebooks._grading import Process
 from notebooks.checks import find_mistake
 from tests.notebooks.test_mistakes import HEADER, exercises, solutions
 
@@ -214,12 +215,13 @@ def answers() -> dict[str, list[str]]:
 
 def test_ten_other_answers_of_each_exercise_are_right(tmp_path: Path) -> None:
     mistakes = {}
-    with contextlib.closing(_Process(str(tmp_path), ["keras", "tensorflow"], 300)) as process:
+    with contextlib.closing(Process(str(tmp_path), ["keras", "tensorflow"], 300)) as process:
         for name, codes in answers().items():
             assert len(codes) >= 10
             process.start_clock()
             for code in codes:
                 source = "\n".join([HEADER, *solutions().values(), code])
-                call = functools.partial(process.call, name, source)
+                cell = ["answer", source, [*range(len(ast.parse(source).body))]]
+                call = functools.partial(process.call, name, [cell])
                 mistakes[code] = find_mistake(exercises()[name], call, np.random.default_rng(2))
     assert mistakes == dict.fromkeys(mistakes)
