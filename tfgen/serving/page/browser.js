@@ -17,7 +17,7 @@ const LATENTS = 0x6c61;
 // Of the numbers by which latents of the first pictures are known.
 const TOLERANCE = 1e-4;
 
-let quantiles = null; // the promise of the table of the quantile function
+let quantiles = null; // the table of the quantile function
 let runtime = null; // of ONNX
 const sessions = new Map(); // by the paths of their files
 const tasks = []; // for the worker
@@ -30,8 +30,8 @@ const bytes = { loaded: 0, all: 0 };
 /** The outputs of a signature by name, or its only one, as nested lists. */
 export async function predict(model, number, name, { seed, ...inputs }, signal) {
   if (seed) {
-    const table = await (quantiles ??= loadQuantiles());
-    inputs.latents = seed.map((value) => latents(value, model.latentDim, table));
+    quantiles ??= new Int32Array(await load("runtime/quantiles.bin"));
+    inputs.latents = seed.map((value) => latents(value, model.latentDim, quantiles));
     if (name === "latents") return inputs.latents;
   }
   const signature = seed ? "decode" : name;
@@ -43,15 +43,6 @@ export async function predict(model, number, name, { seed, ...inputs }, signal) 
   if (pictures) return pictures.map((picture) => picture.toValues());
   if (!sessions.has(path)) await untilSeen(part, signal);
   return withProgress(compute(path, model.signatures[signature], inputs, signal));
-}
-
-async function loadQuantiles() {
-  try {
-    return new Int32Array(await load("runtime/quantiles.bin"));
-  } catch (error) {
-    quantiles = null; // so that it is tried again
-    throw error;
-  }
 }
 
 /** The pictures of latents that came with the page; null unless it has all of them. */
@@ -70,19 +61,13 @@ async function drawnAtExport(model, inputs) {
 }
 
 /** Waits until a part of the page is on the screen: a model that nobody sees need not come. */
-function untilSeen(node, signal) {
-  return new Promise((resolve, reject) => {
-    const observer = new IntersectionObserver((entries) => {
-      if (!entries.some(({ isIntersecting }) => isIntersecting)) return;
-      observer.disconnect();
-      resolve();
-    });
-    observer.observe(node);
-    signal.addEventListener("abort", () => {
-      observer.disconnect();
-      reject(signal.reason);
-    });
-  });
+async function untilSeen(node, signal) {
+  const { promise, resolve, reject } = Promise.withResolvers();
+  const observer = new IntersectionObserver((entries) =>
+    entries.some(({ isIntersecting }) => isIntersecting) && resolve());
+  observer.observe(node);
+  signal.addEventListener("abort", () => reject(signal.reason));
+  await promise.finally(() => observer.disconnect());
 }
 
 async function compute(path, { inputs: specs }, inputs, signal) {

@@ -41,7 +41,9 @@ export async function send(path, options, read = (answer) => answer.json()) {
     if (answer.status !== 503 || retries === MAX_RETRIES) throw await failureOf(answer);
     const seconds = Number(answer.headers.get("Retry-After")) || 1;
     announce("There are too many requests. The page will try again.");
-    await sleep(1000 * Math.min(seconds, LONGEST_WAIT), options.signal);
+    const wait = 1000 * Math.min(seconds, LONGEST_WAIT); // milliseconds
+    await new Promise((resolve) => setTimeout(resolve, wait));
+    options.signal?.throwIfAborted();
   }
 }
 
@@ -57,24 +59,11 @@ async function ask(path, options) {
 async function failureOf(answer) {
   const body = await answer.json().catch(() => ({}));
   const reason = typeof body.error === "string" ? body.error : `status ${answer.status}`;
-  const advice =
-    {
-      404: "The version may have been removed. Reload the page to see what there is now.",
-      503: "There are too many requests. Wait a moment, then try again.",
-      504: "Try again, or allow more time with --timeout.",
-    }[answer.status] ?? "Try again, or reload the page.";
+  const advice = answer.status === 404
+    ? "The version may have been removed. Reload the page to see what there is now."
+    : "Wait a moment and try again, or reload the page.";
   const message = `The request failed: ${reason.replace(/\.$/, "")}.`;
   return new RequestError(message, advice, answer.status);
-}
-
-function sleep(milliseconds, signal) {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, milliseconds);
-    signal?.addEventListener("abort", () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    });
-  });
 }
 
 /** Shows that something is computed until the promise has settled. */

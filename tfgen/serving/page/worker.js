@@ -2,11 +2,10 @@
 
 const cacheName = `${registration.scope} ${VERSION}`;
 
-addEventListener("install", (event) => {
-  // Elsewhere models are kept when they are used.
-  const isFast = navigator.connection?.effectiveType === "4g";
-  event.waitUntil(keep(isFast ? [...PAGE, ...MODELS] : PAGE));
-});
+// On other networks, models are kept when they are used.
+const isFast = navigator.connection?.effectiveType === "4g";
+
+addEventListener("install", (event) => event.waitUntil(keep(isFast ? [...PAGE, ...MODELS] : PAGE)));
 addEventListener("activate", (event) => event.waitUntil(takeOver()));
 addEventListener("fetch", (event) => event.respondWith(answer(event)));
 
@@ -18,9 +17,9 @@ async function keep(files) {
 
 /** Ends earlier exports to the same place. */
 async function takeOver() {
+  const isOlder = (name) => name.startsWith(`${registration.scope} `) && name !== cacheName;
   const names = await caches.keys();
-  const older = names.filter((name) => name.startsWith(`${registration.scope} `));
-  await Promise.all(older.filter((name) => name !== cacheName).map((name) => caches.delete(name)));
+  await Promise.all(names.filter(isOlder).map((name) => caches.delete(name)));
   await clients.claim();
 }
 
