@@ -1,10 +1,9 @@
 """The arguments of `tfgen-train`."""
 
 import argparse
-import dataclasses
 import itertools
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -115,8 +114,8 @@ def parse(argv: list[str]) -> Request:
     if cluster.ray is not None:
         if first.strategy not in (None, "multiworker"):
             raise UsageError("--ray trains with --strategy multiworker; leave --strategy out")
-        options = dataclasses.replace(options, strategy="multiworker")
-        config = dataclasses.replace(config, options=options)
+        options = replace(options, strategy="multiworker")
+        config = replace(config, options=options)
     if options.minutes is not None and options.strategy == "multiworker":
         raise UsageError("--minutes is for one machine; several take --epochs")
     plan = _flags.read_flags(namespace, PlanOptions)
@@ -171,9 +170,9 @@ def check_names(entry: registry.Family, reserved: Collection[str]) -> None:
     Raises:
         UsageError: it has one.
     """
-    fields = [f.name for f in dataclasses.fields(entry.config) if _flags.destination(f) in reserved]
-    if fields:
-        text = f"{PROG} has flags of its own for {', '.join(fields)}; rename these fields"
+    names = [f.name for f in fields(entry.config) if _flags.destination(f) in reserved]
+    if names:
+        text = f"{PROG} has flags of its own for {', '.join(names)}; rename these fields"
         raise UsageError(f"{text} of {entry.config.__name__}")
 
 

@@ -1,10 +1,9 @@
 """`tfgen-data`: prepares a TFDS directory from local files."""
 
-import dataclasses
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -39,8 +38,8 @@ class DataOptions(Config):
         "classes, and sub-folders named train and test are splits",
     )
     source: Path = argument("SOURCE", "folder of the files, or one IDX file")
-    name: str = option(dataclasses.MISSING, "name of the data set, in snake case")
-    to: Path = option(dataclasses.MISSING, "TFDS root, which gets the folder NAME/VERSION")
+    name: str = option(MISSING, "name of the data set, in snake case")
+    to: Path = option(MISSING, "TFDS root, which gets the folder NAME/VERSION")
     prefix: str | None = option(None, "one of several sets of IDX files, such as emnist-letters")
     size: str | None = option(
         None, "size of images, 64 or 64x48 (width x height) pixels (default: as they are)"
@@ -68,7 +67,7 @@ def main(options: DataOptions) -> None:
     from tfgen.data.writing import check_target
     from tfgen.training import advice
 
-    defaults = {field.name: field.default for field in dataclasses.fields(options)}
+    defaults = {field.name: field.default for field in fields(options)}
     for name, owner in _FLAGS.items():
         if options.format != owner and getattr(options, name) != defaults[name]:
             raise UsageError(f"--{name.replace('_', '-')} is for {owner} only; leave it out")

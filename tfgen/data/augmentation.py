@@ -1,8 +1,7 @@
 """Random changes of training images, a function of (seed, step, place in the batch) alone."""
 
-import typing
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from tfgen.errors import UsageError, size_text
 from tfgen.settings.fields import hint
@@ -37,7 +36,7 @@ def augmentation(
     Raises:
         UsageError: a name is unknown, or the events are no images.
     """
-    known = typing.get_args(Augmentation)
+    known = get_args(Augmentation)
     for name in names:
         if name not in known:
             raise UsageError(f"unknown augmentation {name!r}{hint(name, known)}")

@@ -2,14 +2,13 @@
 
 import base64
 import contextlib
-import dataclasses
 import functools
 import json
 import math
 import time
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -159,7 +158,7 @@ def provenance(job: Job) -> dict[str, Any]:
     run = {} if source.kind == "images" else source.training
     options = run.get("options", {})
     # Runs of earlier versions also hold options of the command, which decide nothing.
-    names = {option.name for option in dataclasses.fields(TrainingOptions)} - UNDECIDING_OPTIONS
+    names = {option.name for option in fields(TrainingOptions)} - UNDECIDING_OPTIONS
     deciding = {name: value for name, value in options.items() if name in names}
     return {
         "format": FORMAT,
@@ -360,7 +359,7 @@ def _log_density(job: Job, density: LogDensity, inputs: InputsOf) -> dict[str, A
         result["dequantizations"], counts = draws, {"_one_draw": 1, "": draws}
     elif density.kind == "estimate":
         n = min(job.n, MAX_ESTIMATES)
-        job = dataclasses.replace(job, request=dataclasses.replace(job.request, n=n))
+        job = replace(job, request=replace(job.request, n=n))
         result["estimates"] = n
     for suffix, count in counts.items():
 

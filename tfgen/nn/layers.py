@@ -191,9 +191,7 @@ def _sixteen_bits(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     Two integers come from one 32-bit word, because drawing words takes most of the time.
     """
     size = tf.reduce_prod(shape)
-    words = tf.random.stateless_uniform(
-        [(size + 1) // 2], seed, minval=None, maxval=None, dtype=tf.uint32
-    )
+    words = tf.random.stateless_uniform([(size + 1) // 2], seed, minval=None, dtype=tf.uint32)
     halves = tf.reshape(tf.bitcast(words, tf.uint16), [-1])
     return tf.cast(tf.reshape(halves[:size], shape), tf.int32)
 

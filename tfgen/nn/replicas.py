@@ -36,9 +36,7 @@ def total(tensors: Any) -> Any:
         return tensors
     present = [tensor for tensor in tf.nest.flatten(tensors) if tensor is not None]
     sums = iter(replica.all_reduce(tf.distribute.ReduceOp.SUM, present) if present else [])
-    return tf.nest.map_structure(
-        lambda tensor: None if tensor is None else next(sums), tensors, expand_composites=False
-    )
+    return tf.nest.map_structure(lambda tensor: None if tensor is None else next(sums), tensors)
 
 
 def merged(function: Callable[[], Any]) -> Any:

@@ -1,9 +1,8 @@
 """What every family's configuration holds. No TensorFlow here, so that `--help` answers at once."""
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, Self
 
 from tfgen.errors import UsageError, size_text
@@ -30,8 +29,8 @@ class ModelConfig(Config):
             a flag.
     """
 
-    image_shape: tuple[int, ...] = dataclasses.field(default=(28, 28, 1), metadata={"minimum": 1})
-    num_classes: int = dataclasses.field(default=0, metadata={"minimum": 0}, kw_only=True)
+    image_shape: tuple[int, ...] = field(default=(28, 28, 1), metadata={"minimum": 1})
+    num_classes: int = field(default=0, metadata={"minimum": 0}, kw_only=True)
 
     def check_options(self) -> None:
         """Refuses options that contradict each other, whatever the data; by default none do.
@@ -43,9 +42,9 @@ class ModelConfig(Config):
         """
 
     @classmethod
-    def sampling_fields(cls) -> list[dataclasses.Field]:
+    def sampling_fields(cls) -> list[Field]:
         """The options of sampling: those that no weight depends on, such as a number of steps."""
-        return [field for field in dataclasses.fields(cls) if field.metadata.get("sampling")]
+        return [f for f in fields(cls) if f.metadata.get("sampling")]
 
     def with_sampling(self, options: Mapping[str, Any]) -> Self:
         """The configuration with other values of options of sampling.
@@ -57,12 +56,12 @@ class ModelConfig(Config):
             UsageError: a name is none of `sampling_fields`, a value is wrong, or options
                 contradict each other.
         """
-        known = [field.name for field in self.sampling_fields()]
+        known = [f.name for f in self.sampling_fields()]
         for name in options:
             if name not in known:
                 text = f"{type(self).__name__} has no option of sampling {name!r}"
                 raise UsageError(f"{text}{hint(name, known)}")
-        config = dataclasses.replace(self, **options)
+        config = replace(self, **options)
         config.check_options()
         return config
 

@@ -1,7 +1,6 @@
 """The classifier's options and presets; no TensorFlow, so that `--help` is fast."""
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from tfgen.settings.family import Family, Preset
 from tfgen.settings.fields import option
@@ -16,7 +15,7 @@ class ClassifierConfig(ModelConfig):
         num_classes: number of classes, 2 or more; taken from the data, not a flag.
     """
 
-    num_classes: int = dataclasses.field(default=10, metadata={"minimum": 2}, kw_only=True)
+    num_classes: int = field(default=10, metadata={"minimum": 2}, kw_only=True)
     channels: int = option(32, "channels at full size; they double up to 8 times", minimum=1)
     halvings: int = option(0, HALVINGS_HELP, minimum=0, maximum=MAX_HALVINGS)
     units: int = option(128, "length of a feature vector", minimum=1)
@@ -44,6 +43,6 @@ FAMILY = Family(
     colour="#9467bd",
     presets={
         "conv": _CONV,
-        "images": dataclasses.replace(_CONV, summary=_IMAGES, epochs=8, minutes=None, result=""),
+        "images": replace(_CONV, summary=_IMAGES, epochs=8, minutes=None, result=""),
     },
 )

@@ -1,8 +1,7 @@
 """The flow's options and presets; no TensorFlow, so that `--help` is fast."""
 
-import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tfgen.errors import UsageError, size_text
@@ -114,7 +113,7 @@ FAMILY = Family(
         ),
         "deep": Preset(
             "multiscale with twice the steps, more logistics and a stronger learned dequantization",
-            dataclasses.replace(
+            replace(
                 _MULTISCALE,
                 scale_steps=(8, 8),
                 components=8,
@@ -131,9 +130,7 @@ FAMILY = Family(
         ),
         "images": Preset(
             "convolutional, for colour pictures of 32 and 64 pixels: up to four scales",
-            dataclasses.replace(
-                _MULTISCALE, scale_steps=(4, 4, 4, 4), scale_channels=(32, 48, 64, 64)
-            ),
+            replace(_MULTISCALE, scale_steps=(4, 4, 4, 4), scale_channels=(32, 48, 64, 64)),
             epochs=5,
             batch_size=16,
             # The gradient of nats grows with the image. Clipped to a small norm, it has the same

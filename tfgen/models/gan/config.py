@@ -1,7 +1,6 @@
 """The GAN's options and presets; imports no TensorFlow, so that `--help` is fast."""
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tfgen.errors import UsageError
@@ -125,14 +124,14 @@ FAMILY = Family(
         ),
         "packed": Preset(
             "dcgan with more channels and units, packs of 2 images (PacGAN, Lin et al. 2018)",
-            dataclasses.replace(_DCGAN, channels=32, units=768, pack=2, ema_decay=0.9995),
+            replace(_DCGAN, channels=32, units=768, pack=2, ema_decay=0.9995),
             epochs=72,
             minutes=23,
             result="FID 0.4 with --train-on all",
         ),
         "stacked": Preset(
             "Stacked MNIST: convolutional, packs of 2 images (PacGAN, Lin et al. 2018)",
-            dataclasses.replace(_DCGAN, channels=32, units=1024, pack=2),
+            replace(_DCGAN, channels=32, units=1024, pack=2),
             epochs=25,
             minutes=25,
             result="1000 of 1000 modes",

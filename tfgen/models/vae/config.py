@@ -1,7 +1,6 @@
 """The VAE's options and presets; imports no TensorFlow, so that `--help` is fast."""
 
-import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tfgen.errors import UsageError
@@ -85,9 +84,9 @@ class VAEConfig(ModelConfig):
 
 
 _LONG = VAEConfig(latent_dim=50, hidden=(400, 400), kl_warmup_steps=10_000)
-_IWAE = dataclasses.replace(_LONG, objective="iwae", importance_samples=5)
+_IWAE = replace(_LONG, objective="iwae", importance_samples=5)
 _CONV = VAEConfig(architecture="convolutional", kl_warmup_steps=5_000, ema_decay=0.999)
-_QUICK = dataclasses.replace(_CONV, hidden=(256,), activation="silu", kl_warmup_steps=250)
+_QUICK = replace(_CONV, hidden=(256,), activation="silu", kl_warmup_steps=250)
 _LEVELS = VAEConfig(
     latent_dim=32,
     kl_warmup_steps=5_000,
@@ -105,7 +104,7 @@ _BYTES = VAEConfig(
     architecture="convolutional",
     ema_decay=0.999,
 )
-_IMAGES = dataclasses.replace(_BYTES, latent_dim=128, channels=32)
+_IMAGES = replace(_BYTES, latent_dim=128, channels=32)
 
 _COSINE: dict[str, Any] = {"warmup_epochs": 0.5, "schedule": "cosine"}
 _LARGE: dict[str, Any] = {"batch_size": 64, "learning_rate": 1.5e-3, **_COSINE}
