@@ -220,26 +220,24 @@ def _serve(requests: IO[bytes], replies: IO[bytes]) -> None:
     answers: dict[str, tuple[Any, Any, str]] = {}
     while header := requests.read(8):
         name, cells, inputs = loads(requests.read(int.from_bytes(header, "little")))
-        reply: dict[str, Any] = {}
         try:
             for module in () if cells else inputs:
                 with contextlib.suppress(Exception):  # the answer that needs it says so
                     importlib.import_module(module)
-            if cells:
-                if answers.get(name, ("",))[0] != cells:
-                    answers[name] = cells, *_define(name, cells)
-                _, function, failure = answers[name]
-                missing = {"mistake": failure or f"the notebook has no function {name}"}
-                reply = missing if function is None else call(name, function, inputs)
-                if failure and "raises NameError" in reply.get("mistake", ""):
-                    reply["mistake"] += f"; {failure}"
+            if answers.get(name, ("",))[0] != cells:
+                answers[name] = cells, *_define(name, cells)
+            _, function, failure = answers[name]
+            missing = {"mistake": failure or f"the notebook has no function {name}"}
+            reply = missing if function is None else call(name, function, inputs)
+            if failure and "raises NameError" in reply.get("mistake", ""):
+                reply["mistake"] += f"; {failure}"
         except BaseException as error:
             reply = {"mistake": _error_text(name, error)}
         replies.write(frame(dumps(reply)))
         replies.flush()
 
 
-def _main() -> None:
+if __name__ == "__main__":
     import resource
 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
@@ -250,7 +248,3 @@ def _main() -> None:
     for number in (0, 1):
         os.dup2(2, number)  # what an answer prints is no reply
     _serve(requests, replies)
-
-
-if __name__ == "__main__":
-    _main()

@@ -1,6 +1,5 @@
 """The checks of notebook 3, the normalizing flow, whose tensors are float64."""
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +10,7 @@ from .._runner import Tensor, Toy
 from . import exercise
 from ._arrays import size
 from ._common import compare_bits, log_probs
-from ._compare import Answer, compare_function, shifted
+from ._compare import Answer, compare_function, is_close, shifted
 
 _Rng = np.random.Generator
 _LOG_2PI = math.log(2 * math.pi)
@@ -159,11 +158,6 @@ def check_coupling_inverse(answer: Answer, rng: _Rng) -> None:
 # --- 3.d ------------------------------------------------------------------------------
 
 
-def _with_own_noise(images: np.ndarray, value: np.ndarray) -> np.ndarray:
-    is_in_cell = np.shape(value) == images.shape and (np.floor(256 * value) == images).all()
-    return value if is_in_cell else np.array(np.nan)
-
-
 @exercise(points=2)
 def check_dequantize(answer: Answer, rng: _Rng) -> None:
     """The points must lie in the cells of their bytes, and the cells have the volume 256^(−M)."""
@@ -175,8 +169,8 @@ def check_dequantize(answer: Answer, rng: _Rng) -> None:
                 "y must be (x + u) / 256": (images + u) / 256,
                 "y is divided by 255; there are 256 values, so divide by 256": (images + u) / 255,
                 "the noise is missing; y is (x + u) / 256, in the dtype of u": images / 256,
-                "y has noise of its own; use the u that is passed": functools.partial(
-                    _with_own_noise, images
+                "y has noise of its own; use the u that is passed": lambda y: (
+                    y if is_close(np.floor(256 * y), images) else np.nan
                 ),
                 "the noise is added after the division; divide x + u by 256": images / 256 + u,
                 "y is not divided by 256; it must be in [0, 1)": images + u,

@@ -88,9 +88,7 @@ def check_marginal_velocity(answer: Answer, rng: _Rng) -> None:
         return {
             "the result must be Σ_k w_k (c_k + a (x − t c_k)), where the w_k add up to 1": right,
             "the modes are at t c_k at time t, not at c_k": _mixture(x, t, *others, at=1),
-            "all modes have the same weight; near ones count more": _mixture(
-                x, t, *others, weights=0
-            ),
+            "all modes weigh the same; near ones count more": _mixture(x, t, *others, weights=0),
             "½ is missing in the exponent of the weights": _mixture(x, t, *others, weights=2),
             "the term a (x − t c_k) is missing": _mixture(x, t, *others, slope=0),
             "the slope a has the wrong sign": _mixture(x, t, *others, slope=-1),
