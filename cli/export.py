@@ -74,7 +74,7 @@ class ExportOptions(SamplingOptions):
         versions.check_name(self.name or "default")
         for flag, value, owner in (("license", self.license, "hub"), ("url", self.url, "page")):
             if value is not None and self.format != owner:
-                raise UsageError(f"--{flag} is for --format {owner}, not {self.format}")
+                raise UsageError(f"--format {self.format} has no use for it; leave out --{flag}")
         if len(self.runs) > 1 and self.format != "page":
             raise UsageError(f"--format {self.format} takes one RUN, not {len(self.runs)}")
 

@@ -70,9 +70,9 @@ def draw(sampler: SignatureSampler, directions: dict[str, list[float]] | None) -
     if sampler.latent_dim > 1:
         parts["plane"] = _plane(grid, directions), 0
     drawn = {}
-    for name, (latents, label) in parts.items():
-        label = label if sampler.num_classes else None
-        labels = request_labels(len(latents), sampler.num_classes, label)
+    for name, (latents, classes) in parts.items():
+        asked = classes if sampler.num_classes else None
+        labels = request_labels(len(latents), sampler.num_classes, asked)
         drawn[name] = Drawn(latents, labels, sampler.decode(latents, labels))
     return drawn
 
@@ -80,6 +80,7 @@ def draw(sampler: SignatureSampler, directions: dict[str, list[float]] | None) -
 def _plane(grid: np.ndarray, directions: dict[str, list[float]] | None) -> np.ndarray:
     """The latents of the view Plane, row by row: of the axes, of directions, or of random ones."""
     dimensions = grid.shape[1]
+    origin: np.ndarray
     if dimensions == 2:
         origin, first, second = np.zeros(2), *np.eye(2)
     elif directions is not None:

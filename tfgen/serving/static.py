@@ -80,17 +80,17 @@ def write_page(versions: Sequence[Version], target: Path, url: str = "") -> None
         for name in ("real", "preview"):
             (folder / "page" / name).mkdir()
         picture = None
-        for entry in described:
-            name, sampler = entry["name"], samplers[entry["name"]]
+        for model in described:
+            name, sampler = model["name"], samplers[model["name"]]
             if image := listing.real_images(name):
                 (folder / "page" / "real" / f"{name}.png").write_bytes(image)
             if not sampler.has_signature("latents"):
                 continue
             with status(f"drawing the first pictures of {sampler.title}"):
-                directions = (entry["test_statistics"] or {}).get("latent_directions")
+                directions = (model["test_statistics"] or {}).get("latent_directions")
                 drawn = preview.draw(sampler, directions)
             picture = picture or figures.png_bytes(figures.image_grid(drawn["grid"].images))
-            entry["preview"] = {part: pictures.keys() for part, pictures in drawn.items()}
+            model["preview"] = {part: pictures.keys() for part, pictures in drawn.items()}
             for part, pictures in drawn.items():
                 (folder / "page" / "preview" / f"{name}-{part}.webp").write_bytes(pictures.webp())
         (folder / LISTING).write_bytes(orjson.dumps({"models": described}))
