@@ -658,7 +658,7 @@ def test_errors_say_what_happened(page: Any, url: str, folder_url: str) -> None:
     visit(page, url, "samples", model="vae-tiny")
     page.route("**/healthz", lambda route: route.abort(), times=1)
     page.evaluate("dispatchEvent(new Event('focus'))")
-    expect(page.get_by_role("alert")).to_contain_text("The server does not answer")
+    expect(page.get_by_role("alert")).to_contain_text("There is no answer")
     page.evaluate("dispatchEvent(new Event('focus'))")
     expect(page.get_by_role("alert")).to_be_empty()
     statuses = [503, 503]
@@ -685,7 +685,7 @@ def test_errors_say_what_happened(page: Any, url: str, folder_url: str) -> None:
 
     page.route("**:predict", lambda route: route.abort())
     page.get_by_label("Seed of the grid", exact=True).fill("10")
-    expect(page.get_by_role("alert")).to_contain_text("The server does not answer")
+    expect(page.get_by_role("alert")).to_contain_text("There is no answer")
     settle(page)
     # The browser reports the refused requests itself.
     page.complaints = [text for text in page.complaints if "Failed to load" not in text]

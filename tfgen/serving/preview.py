@@ -80,11 +80,10 @@ def draw(sampler: SignatureSampler, directions: dict[str, list[float]] | None) -
 def _plane(grid: np.ndarray, directions: dict[str, list[float]] | None) -> np.ndarray:
     """The latents of the view Plane, row by row: of the axes, of directions, or of random ones."""
     dimensions = grid.shape[1]
-    origin: np.ndarray
     if dimensions == 2:
         origin, first, second = np.zeros(2), *np.eye(2)
     elif directions is not None:
-        origin, first, second = (np.float32(directions[key]) for key in ("mean", "first", "second"))
+        origin, first, second = (np.array(directions[key]) for key in ("mean", "first", "second"))
     else:
         # Random vectors at right angles, as long as the first one at the middle of an edge.
         basis, triangle = np.linalg.qr(grid[:3].T.astype(np.float64))
