@@ -49,7 +49,10 @@ class SampleOptions(_samplers.SamplerOptions, RayOptions):
     n: int = option(25, "number of images", minimum=1)
     seed: int = option(0, "seed of the request", minimum=0)
     seeds: tuple[int, ...] | None = option(
-        None, "one seed for each image, in place of --n and --seed", minimum=-(2**31)
+        None,
+        "one seed for each image, in place of --n and --seed",
+        minimum=-(2**31),
+        maximum=2**32 - 1,  # unsigned, as the page shows them
     )
     label: tuple[str, ...] | None = option(
         None, "names or numbers of the images' classes in turn (default: i mod K)", whole=True

@@ -83,6 +83,8 @@ def test_every_sampler_gives_the_live_models_answers(
     assert_close(sampler.decode(latents), model.decode(latents))
     for request in ({"n": 0}, {"n": 2}, {"n": 5}, {"n": 5, "seed": 3}, {"seeds": SEEDS}):
         assert_close(sampler.sample(**request), model.sample(**request))
+    unsigned = [seed % 2**32 for seed in SEEDS]
+    assert_close(sampler.sample(seeds=unsigned), sampler.sample(seeds=SEEDS))
     if name in CONDITIONAL:
         for labels in (2, [2, 0, 1, 1]):
             assert_close(sampler.decode(latents, labels), model.decode(latents, labels))
