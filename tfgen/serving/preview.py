@@ -4,7 +4,7 @@ import io
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from tfgen import figures, random
 from tfgen.publishing.signatures import SignatureSampler
@@ -42,9 +42,9 @@ class Drawn(NamedTuple):
         """The images on a grid without borders; large ones lose details for the file's size."""
         grid = Image.fromarray(figures.image_grid(self.images, pad=0).squeeze()).convert("RGB")
         content = b""
-        for quality in (None, 90, 75, 50, 25, 5):
-            file = io.BytesIO()
-            grid.save(file, "WEBP", quality=quality or 100, lossless=quality is None)
+        for quality, blur in ((None, 0), (90, 0), (50, 0), (20, 0), (20, 1), (20, 2), (5, 4)):
+            file, picture = io.BytesIO(), grid.filter(ImageFilter.BoxBlur(blur))
+            picture.save(file, "WEBP", quality=quality or 100, lossless=quality is None)
             content = file.getvalue()
             if len(content) <= MAX_BYTES:
                 break
