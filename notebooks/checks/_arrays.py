@@ -7,6 +7,8 @@ import numpy as np
 
 from .._runner import Tensor, Toy
 
+Generator = np.random.Generator
+
 
 def differences(function: Callable[..., Any], inputs: Sequence[Any], index: int) -> np.ndarray:
     """The gradient of the sum of a function by one of its inputs, by central differences."""
@@ -20,7 +22,7 @@ def differences(function: Callable[..., Any], inputs: Sequence[Any], index: int)
     return slopes
 
 
-def size(rng: np.random.Generator, low: int, high: int) -> int:
+def size(rng: Generator, low: int, high: int) -> int:
     """A random size from `low` to `high`."""
     return int(rng.integers(low, high + 1))
 

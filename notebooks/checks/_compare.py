@@ -59,7 +59,8 @@ def refuse(mistakes: Mapping[str, Any]) -> None:
 
 
 def is_close(value: Any, right: Any, tolerance: float = _TOLERANCE) -> bool:
-    """Whether two arrays have the same shape and differ only by rounding."""
+    """Whether an array is the right one, or what a function makes of it, but for rounding."""
+    right = right(value) if callable(right) else right
     same = np.shape(value) == np.shape(right)
     return same and np.allclose(value, right, tolerance, tolerance, equal_nan=True)
 
@@ -135,23 +136,18 @@ def compare(cases: Sequence[Case], general: str, tolerance: float = _TOLERANCE) 
         Mistake: an answer differs from the right one by more than rounding.
     """
     values = [numbers(value) for value, *_ in cases]
-    if _are_close(values, (right for _, right, _ in cases), tolerance):
-        return
-    for sentence in cases[0][2]:
-        if _are_close(values, (mistakes[sentence] for *_, mistakes in cases), tolerance):
+    tables = [{None: right, **mistakes} for _, right, mistakes in cases]
+    for sentence in tables[0]:
+        results = zip(values, (table[sentence] for table in tables), strict=True)
+        if all(is_close(value, result, tolerance) for value, result in results):
+            if sentence is None:
+                return
             raise Mistake(sentence)
     for value, (_, right, _) in zip(values, cases, strict=True):
         if value.shape != np.shape(right):
             shapes = f"{list(value.shape)}, not {list(np.shape(right))}"
             raise Mistake(f"the result has the shape {shapes}; {general}")
     raise Mistake(general)
-
-
-def _are_close(values: Iterable[Any], rights: Iterable[Any], tolerance: float) -> bool:
-    return all(
-        is_close(value, right(value) if callable(right) else right, tolerance)
-        for value, right in zip(values, rights, strict=True)
-    )
 
 
 def shifted(right: Any, unit: float = 0.0) -> Callable[[Any], Any]:

@@ -6,16 +6,14 @@ import numpy as np
 
 from .._runner import Tensor, Toy
 from . import exercise
-from ._arrays import by_numpy, size
+from ._arrays import Generator, by_numpy, size
 from ._compare import Answer, compare, compare_function, compare_gradients, first
 
-_Rng = np.random.Generator
 _STAND_IN = {"straight_path": "lambda x0, x1, t: (x0 + 3.0 * x1, 2.0 * x1 - x0)"}
 _AXIS = "t multiplies the entries; give it the shape [B, 1], so that it multiplies examples"
-_SWAPPED = "t and 1 − t are swapped in x_t; t = 0 is noise, t = 1 is data"
 
 
-def _batch(rng: _Rng, rank: int = 2) -> list[Tensor]:
+def _batch(rng: Generator, rank: int = 2) -> list[Tensor]:
     """Noise, data and times. All axes have one length, so that a wrong one is no error."""
     length = size(rng, 3, 5)
     # At the last time, 1e-5 more in a denominator is seen.
@@ -23,11 +21,14 @@ def _batch(rng: _Rng, rank: int = 2) -> list[Tensor]:
     return [*map(Tensor, rng.normal(size=(2, *[length] * rank))), Tensor(times)]
 
 
-def _velocity(rng: _Rng, dimensions: int) -> Toy:
-    """A velocity of points `[B, D]` at times `[B]`; its Jacobian is not symmetric."""
-    into, out = rng.normal(size=(2, dimensions, dimensions)) / 2
-    inputs = {"into": into, "out": out, "shift": rng.normal(size=dimensions)}
-    return Toy("lambda x, t: xp.sin(x @ into + 2 * t[:, None]) @ out + 0.3 * x + shift", inputs)
+def _velocity_and_batch(rng: Generator) -> list[Any]:
+    """A velocity of points `[B, D]` at times `[B]`, of which the Jacobian is not symmetric, and a
+    batch."""
+    source = "lambda x, t: xp.sin(x @ into + 2 * t[:, None]) @ out + 0.3 * x + shift"
+    batch = _batch(rng)
+    length = len(batch[0].values)
+    into, out = rng.normal(size=(2, length, length)) / 2
+    return [Toy(source, {"into": into, "out": out, "shift": rng.normal(size=length)}), *batch]
 
 
 # --- 5.a ------------------------------------------------------------------------------
@@ -39,23 +40,20 @@ def _path(x0: np.ndarray, x1: np.ndarray, t: np.ndarray) -> np.ndarray:
 
 
 @exercise(points=2)
-def check_straight_path(answer: Answer, rng: _Rng) -> None:
+def check_straight_path(answer: Answer, rng: Generator) -> None:
     """Compares points and images, at a time for each example."""
 
     def outcomes(x0: np.ndarray, x1: np.ndarray, t: np.ndarray) -> list[dict[str, Any]]:
-        right, velocity = _path(x0, x1, t), x1 - x0
         return [
             {
-                "x_t must be (1 − t) x0 + t x1, for images, too": right,
+                "x_t must be (1 − t) x0 + t x1, for images, too": _path(x0, x1, t),
                 "the ends are swapped, or t and 1 − t: t = 0 is noise": _path(x1, x0, t),
                 "the noise keeps its size; multiply it by 1 − t": x0 + _path(0 * x0, x1, t),
                 _AXIS: (1 - t) * x0 + t * x1,
             },
             {
-                "the velocity must be dx_t/dt": velocity,
-                "the velocity has the wrong sign; it leads to the data": -velocity,
-                "the velocity is dx_t/dt, not x1 − x_t, the way to go": x1 - right,
-                "the velocity is dx_t/dt, not x_t − x0, the way so far": right - x0,
+                "the velocity must be dx_t/dt": x1 - x0,
+                "the velocity has the wrong sign; it leads to the data": x0 - x1,
             },
         ]
 
@@ -79,22 +77,17 @@ def _mixture(x: Any, t: Any, centres: Any, stddev: float, at: Any = None, **by: 
 
 
 @exercise(points=3)
-def check_marginal_velocity(answer: Answer, rng: _Rng) -> None:
+def check_marginal_velocity(answer: Answer, rng: Generator) -> None:
     """Compares with the closed form, near the modes and far from them."""
 
     def outcomes(x: Any, t: Any, centres: Any, stddev: float) -> dict[str, Any]:
-        others = centres, stddev
-        right = _mixture(x, t, *others)
         return {
-            "the result must be Σ_k w_k (c_k + a (x − t c_k)), where the w_k add up to 1": right,
-            "the modes are at t c_k at time t, not at c_k": _mixture(x, t, *others, at=1),
-            "all modes weigh the same; near ones count more": _mixture(x, t, *others, weights=0),
-            "½ is missing in the exponent of the weights": _mixture(x, t, *others, weights=2),
-            "the term a (x − t c_k) is missing": _mixture(x, t, *others, slope=0),
-            "the slope a has the wrong sign": _mixture(x, t, *others, slope=-1),
-            "stddev is taken for the variance": _mixture(x, t, others[0], others[1] ** 0.5),
-            "t and 1 − t are swapped": _mixture(x, 1 - t, *others),
-            "this is E[x1 | x], not E[x1 − x0 | x]": x + (1 - t[:, None]) * right,
+            "it must be Σ w_k (c_k + a (x − t c_k)), Σ w_k = 1": _mixture(x, t, centres, stddev),
+            "the modes are at t c_k at time t, not at c_k": _mixture(x, t, centres, stddev, at=1),
+            "½ is missing in the exponent": _mixture(x, t, centres, stddev, weights=2),
+            "the term a (x − t c_k) is missing": _mixture(x, t, centres, stddev, slope=0),
+            "stddev is taken for the variance": _mixture(x, t, centres, stddev**0.5),
+            "t and 1 − t are swapped": _mixture(x, 1 - t, centres, stddev),
         }
 
     draws: list[list[Any]] = []
@@ -112,7 +105,7 @@ def check_marginal_velocity(answer: Answer, rng: _Rng) -> None:
 
 
 @exercise(points=2, stand_ins=_STAND_IN)
-def check_flow_matching_loss(answer: Answer, rng: _Rng, stood_in: bool = False) -> None:
+def check_flow_matching_loss(answer: Answer, rng: Generator, stood_in: bool = False) -> None:
     """Compares with a network, whose weights the gradient must reach."""
 
     def outcomes(v: Any, x0: Any, x1: Any, t: Any) -> dict[str, Any]:
@@ -122,19 +115,14 @@ def check_flow_matching_loss(answer: Answer, rng: _Rng, stood_in: bool = False) 
             "the loss must be the mean of (velocity(x_t, t) − (x1 − x0))²": squares.mean(),
             "the error is summed over the entries; take the mean": squares.sum(axis=1).mean(),
             "the error is summed; take the mean over batch and entries": squares.sum(),
-            "the target has the wrong sign; it is x1 − x0": np.mean((v(x_t, t) + target) ** 2),
-            "the target is x1 − x0, not the data": np.mean((v(x_t, t) - x1) ** 2),
             "the network gets the data; give it x_t": np.mean((v(x1, t) - target) ** 2),
             "the network gets the time 1 − t; give it t": np.mean((v(x_t, 1 - t) - target) ** 2),
-            _SWAPPED: np.mean((v(_path(x1, x0, t), t) - target) ** 2),
+            "t and 1 − t are swapped in x_t": np.mean((v(_path(x1, x0, t), t) - target) ** 2),
         }
 
-    batches = [_batch(rng) for _ in range(2)]
-    toys = [_velocity(rng, len(batch[2].values)) for batch in batches]
-    compare_function(
-        answer, [(toy, *batch) for toy, batch in zip(toys, batches, strict=True)], outcomes
-    )
-    toy, batch = toys[-1], batches[-1]
+    draws = [_velocity_and_batch(rng) for _ in range(2)]
+    compare_function(answer, draws, outcomes)
+    toy, *batch = draws[-1]
     inputs, weights = [by_numpy(item) for item in batch], toy.inputs["out"]
 
     def loss(weights: np.ndarray) -> Any:
@@ -149,51 +137,47 @@ def check_flow_matching_loss(answer: Answer, rng: _Rng, stood_in: bool = False) 
 
 
 @exercise(points=2)
-def check_midpoint_step(answer: Answer, rng: _Rng) -> None:
+def check_midpoint_step(answer: Answer, rng: Generator) -> None:
     """Compares a step ahead and a step back."""
 
     def outcomes(v: Any, x: Any, t: Any, h: float) -> dict[str, Any]:
-        half, first, end = h / 2, v(x, t), v(x + h * v(x, t), t + h)
-        middle = x + half * first
-        right = x + h * v(middle, t + half)
+        half, start = h / 2, v(x, t)
+        middle = x + half * start
         return {
-            "the result must be x + h · v(x + h/2 · v(x, t), t + h/2)": right,
-            "this is Euler's step; take the velocity in the middle": x + h * first,
-            "this is Heun's step; take the velocity in the middle": x + half * (first + end),
-            "the middle is h/2 · v(x, t) away, not h": x + h * v(x + h * first, t + half),
+            "it must be x + h · v(x + h/2 · v(x, t), t + h/2)": x + h * v(middle, t + half),
+            "this is Euler's step; take the velocity in the middle": x + h * start,
+            "the middle is h/2 · v(x, t) away, not h": x + h * v(x + h * start, t + half),
             "the middle is at the time t + h/2, not at t": x + h * v(middle, t),
             "the velocity is that at x, later; move x, too": x + h * v(x, t + half),
-            "the step begins in the middle; begin at x": middle + h * v(middle, t + half),
         }
 
     draws = []
     for h in rng.uniform(0.3, 0.6, 2) * [1, -1]:
-        x, _, t = _batch(rng)
-        draws.append((_velocity(rng, len(t.values)), x, t, float(h)))
+        velocity, x, _, t = _velocity_and_batch(rng)
+        draws.append((velocity, x, t, float(h)))
     compare_function(answer, draws, outcomes, ("", "x", "", ""))
 
 
 @exercise(points=3)
-def check_probe_divergence(answer: Answer, rng: _Rng) -> None:
+def check_probe_divergence(answer: Answer, rng: Generator) -> None:
     """Compares with Jacobians by differences; the probes are no signs."""
 
     def outcomes(v: Any, x: Any, t: Any, probe: Any) -> dict[str, Any]:
         units = 1e-5 * np.eye(len(t))
         jacobian = np.stack([(v(x + u, t) - v(x - u, t)) / 2e-5 for u in units], axis=2)
         product = np.einsum("bi,bij->bj", probe, jacobian)
-        right, diagonal = np.sum(product * probe, axis=1), np.einsum("bii->bi", jacobian)
+        right = np.sum(product * probe, axis=1)
         return {
             "the result must be εᵀ (∂v/∂x) ε for each example": right,
             "pass the probe as output_gradients, too": np.einsum("bij,bj->b", jacobian, probe),
             "multiply the gradient by the probe, too": product.sum(axis=1),
-            "this is the divergence itself; use the probe": diagonal.sum(axis=1),
             "this is the sum of all derivatives; use the probe": jacobian.sum(axis=(1, 2)),
             "this is ε · v; v must be differentiated": np.sum(probe * v(x, t), axis=1),
             "sum over the entries; do not average": right / len(t),
         }
 
-    batches = [_batch(rng) for _ in range(2)]
-    draws = [(_velocity(rng, len(t.values)), x, t, probe) for x, probe, t in batches]
+    batches = (_velocity_and_batch(rng) for _ in range(2))
+    draws = [(velocity, x, t, probe) for velocity, x, probe, t in batches]
     compare_function(answer, draws, outcomes)
 
 
@@ -201,7 +185,7 @@ def check_probe_divergence(answer: Answer, rng: _Rng) -> None:
 
 
 @exercise(points=2)
-def check_diffusion_terms(answer: Answer, rng: _Rng) -> None:
+def check_diffusion_terms(answer: Answer, rng: Generator) -> None:
     """Compares with the solution of (1 − t) x0 + t x1 = x and x1 − x0 = v."""
 
     def outcomes(x: np.ndarray, v: np.ndarray, t: np.ndarray) -> list[dict[str, Any]]:

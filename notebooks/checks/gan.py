@@ -1,31 +1,16 @@
 """Checks of notebook 2, the generative adversarial network."""
 
-import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .._runner import Tensor, Toy
 from . import exercise
-from ._arrays import by_numpy, differences, size, tensor
-from ._compare import (
-    Answer,
-    compare,
-    compare_function,
-    compare_gradients,
-    first,
-    is_close,
-    numbers,
-    refuse,
-)
+from ._arrays import Generator, by_numpy, differences, size, tensor
+from ._compare import Answer, compare, compare_function, compare_gradients, first, is_close, refuse
 
-_Rng = np.random.Generator
-_SWAPPED = "the labels are swapped: D learns to call generated images real; use softplus(−a) for x"
-_TWICE = "the sigmoid is applied twice; softplus(−a) of the logits is already −log σ(a)"
-_NOT_LOGITS = "logits are taken for probabilities; −log σ(a) is softplus(−a)"
-_NO_NUMBER = f"the loss is not a number: {_NOT_LOGITS}"
 _SUMMED = "the loss is summed over the batch; take its mean, whatever the batch's size"
-_ROUNDED = "at logits of ±200, σ(a) rounds to 0 or 1, and its log is lost: it is −softplus(−a)"
 
 
 def _softplus(logits: Any) -> np.ndarray:
@@ -36,13 +21,7 @@ def _sigmoid(logits: Any) -> np.ndarray:
     return np.exp(-_softplus(-np.asarray(logits, np.float64)))
 
 
-def _clipped(logits: np.ndarray) -> np.ndarray:
-    """Numbers clipped to 0…1, as Keras's cross-entropy does it, in float32."""
-    epsilon = np.float32(1e-7)
-    return np.clip(logits.astype(np.float32), epsilon, 1 - epsilon)
-
-
-def _logits(rng: _Rng, *others: int) -> Tensor:
+def _logits(rng: Generator, *others: int) -> Tensor:
     """Some logits, of which one is above 1 and one below 0."""
     logits = rng.normal(size=(size(rng, 4, 8), *others), scale=1.5)
     logits[:2] = [[1.6], [-0.7]] if others else [1.6, -0.7]
@@ -56,19 +35,49 @@ def _discriminator_loss(real: np.ndarray, fake: np.ndarray) -> float:
     return float(_softplus(-real).mean() + _softplus(fake).mean())
 
 
+def _check_loss(answer: Answer, rng: Generator, outcomes: Any, names: Sequence[str]) -> None:
+    """Checks a loss of logits.
+
+    Args:
+        answer: the loss.
+        rng: source of the logits.
+        outcomes: what the loss and its mistakes return, for `compare_function`.
+        names: what the logits are called, those of images that D must call real first.
+
+    Raises:
+        Mistake: the loss is wrong.
+    """
+
+    def tables(*logits: np.ndarray) -> dict[str, Any]:
+        # Keras's cross-entropy clips what it takes for probabilities, in float32.
+        clipped = (np.clip(a.astype(np.float32), 1e-7, 1 - 1e-7) for a in logits)
+        not_logits = "logits are taken for probabilities; −log σ(a) is softplus(−a)"
+        return outcomes(*logits) | {
+            "the sigmoid is applied twice; softplus(−a) of the logits is already −log σ(a)": first(
+                outcomes(*map(_sigmoid, logits))
+            ),
+            not_logits: first(outcomes(*(np.log(p) - np.log(1 - p) for p in clipped))),
+            f"the loss is not a number: {not_logits}": np.nan,
+        }
+
+    draws = [[_logits(rng, *others) for _ in names] for others in ((), (1,), ())]
+    compare_function(answer, draws, tables, names)
+    large = rng.uniform(150, 250, len(names))
+    certain = [tensor([logit]) for logit in large * [-1, 1][: len(names)]]
+    rounded = "at logits of ±200, σ(a) rounds to 0 or 1, and its log is lost: it is −softplus(−a)"
+    compare([(answer(*certain)[0], large.sum(), {})], rounded)
+
+
 @exercise(points=2)
-def check_discriminator_loss(answer: Answer, rng: _Rng) -> None:
+def check_discriminator_loss(answer: Answer, rng: Generator) -> None:
     """The mean of softplus(−a) over real images plus that of softplus(a) over generated ones."""
 
     def outcomes(a: np.ndarray, b: np.ndarray) -> dict[str, Any]:
         real, fake, right = _softplus(-a), _softplus(b), _discriminator_loss(a, b)
         return {
             "the loss is one number: mean softplus(−a) of real + mean softplus(a) of others": right,
-            _SWAPPED: _discriminator_loss(-a, -b),
+            "the labels are swapped; use softplus(−a) for x": _discriminator_loss(-a, -b),
             "the sign is wrong: this is V, which D maximizes; return −V": -right,
-            _TWICE: _discriminator_loss(_sigmoid(a), _sigmoid(b)),
-            _NOT_LOGITS: -np.log(_clipped(a)).mean() - np.log(1 - _clipped(b)).mean(),
-            _NO_NUMBER: np.nan,
             _SUMMED: real.sum() + fake.sum(),
             "the loss is half of what it should be: add the two means": right / 2,
             "the term of the generated images is missing: the mean of softplus(a)": real.mean(),
@@ -76,11 +85,7 @@ def check_discriminator_loss(answer: Answer, rng: _Rng) -> None:
             "there is one mean of all images": np.concatenate([real, fake]).mean(),
         }
 
-    draws = [(_logits(rng, *others), _logits(rng, *others)) for others in ((), (1,), ())]
-    compare_function(answer, draws, outcomes, ("real_logits", "fake_logits"))
-    large = rng.uniform(150, 250, 2)
-    rounded = answer(tensor(-large[:1]), tensor(large[1:]))[0]
-    compare([(rounded, large.sum(), {})], _ROUNDED)
+    _check_loss(answer, rng, outcomes, ("real_logits", "fake_logits"))
 
 
 # As with batch normalization, the toys depend on `training` and on what is in a batch.
@@ -91,38 +96,14 @@ _JUDGE = (
 )
 
 
-def _step_outcomes(
-    loss_of: Any, generate: Any, judge: Any, real: np.ndarray, z: np.ndarray
-) -> dict[str, Any]:
-    """The loss of a step and of typical mistakes."""
-    fake = generate(z, training=True)
-    a, b = judge(real, training=True), judge(fake, training=True)
-    together = judge(np.concatenate([real, fake]), training=True)
-    without = "called without training=True, which batch normalization and dropout need"
-    return {
-        "it is not discriminator_loss of the logits of x and G(z)": loss_of(a, b),
-        _SWAPPED: loss_of(b, a),
-        "the term of the generated images is missing": _softplus(-a).mean(),
-        "the term of the real images is missing": _softplus(b).mean(),
-        "this is the generator's loss; take the discriminator's": _softplus(-b).mean(),
-        f"both networks are {without}": loss_of(judge(real), judge(generate(z))),
-        f"the discriminator is {without}": loss_of(judge(real), judge(fake)),
-        f"the generator is {without}": loss_of(a, judge(generate(z), training=True)),
-        f"the discriminator of G(z) is {without}": loss_of(a, judge(fake)),
-        f"the discriminator of x is {without}": loss_of(judge(real), b),
-        "x and G(z) are in one batch, in which D mixes them": loss_of(*np.split(together, 2)),
-        _NO_NUMBER: np.nan,
-    }
-
-
-@exercise(
-    points=3,
-    stand_ins={
-        "discriminator_loss": "lambda real_logits, fake_logits: "
-        "3.0 * tf.reduce_mean(fake_logits**2) - tf.reduce_mean(real_logits)"
-    },
+_STAND_IN = (
+    "lambda real_logits, fake_logits: "
+    "3.0 * tf.reduce_mean(fake_logits**2) - tf.reduce_mean(real_logits)"
 )
-def check_discriminator_step_loss(answer: Answer, rng: _Rng, stood_in: bool = False) -> None:
+
+
+@exercise(points=3, stand_ins={"discriminator_loss": _STAND_IN})
+def check_discriminator_step_loss(answer: Answer, rng: Generator, stood_in: bool = False) -> None:
     """The discriminator's loss, through which no gradient reaches the generator."""
 
     def loss_of(real: np.ndarray, fake: np.ndarray) -> float:
@@ -130,26 +111,37 @@ def check_discriminator_step_loss(answer: Answer, rng: _Rng, stood_in: bool = Fa
             return float(3.0 * np.mean(fake**2) - np.mean(real))
         return _discriminator_loss(real, fake)
 
+    def outcomes(generate: Any, judge: Any, real: np.ndarray, z: np.ndarray) -> dict[str, Any]:
+        fake = generate(z, training=True)
+        a, b = judge(real, training=True), judge(fake, training=True)
+        together = judge(np.concatenate([real, fake]), training=True)
+        without = "called without training=True, which batch normalization and dropout need"
+        return {
+            "it is not discriminator_loss of the logits of x and G(z)": loss_of(a, b),
+            "this is the generator's loss; take the discriminator's": _softplus(-b).mean(),
+            f"both networks are {without}": loss_of(judge(real), judge(generate(z))),
+            f"the generator is {without}": loss_of(a, judge(generate(z), training=True)),
+            f"the discriminator of G(z) is {without}": loss_of(a, judge(fake)),
+            f"the discriminator of x is {without}": loss_of(judge(real), b),
+            "x and G(z) are in one batch, in which D mixes them": loss_of(*np.split(together, 2)),
+        }
+
     draws = []
     for _ in range(3):
         batch, latents, pixels = size(rng, 4, 7), size(rng, 2, 3), size(rng, 3, 5)
-        weights, slope = rng.normal(size=(latents, pixels)), rng.normal(size=(pixels, 1))
-        networks = (
-            Toy(_GENERATOR, {"weights": tensor(weights)}),
-            Toy(_JUDGE, {"slope": tensor(slope)}),
-        )
+        generator = Toy(_GENERATOR, {"weights": tensor(rng.normal(size=(latents, pixels)))})
+        slope = rng.normal(size=(pixels, 1))
+        discriminator = Toy(_JUDGE, {"slope": tensor(slope)})
         real, z = rng.normal(size=(batch, pixels)) + 1, rng.normal(size=(batch, latents))
-        draws.append((*networks, tensor(real), tensor(z)))
-    compare_function(answer, draws, functools.partial(_step_outcomes, loss_of))
+        draws.append((generator, discriminator, tensor(real), tensor(z)))
+    compare_function(answer, draws, outcomes)
     by_generator, by_slope, *_ = answer(*draws[-1])[1][0]
     generate, _, real, z = map(by_numpy, draws[-1])
+    images = real, generate(z, training=True)
 
     def loss(*slopes: np.ndarray) -> float:
-        images = real, generate(z, training=True)
         judges = (by_numpy(Toy(_JUDGE, {"slope": slope})) for slope in slopes)
-        return loss_of(
-            *(judge(part, training=True) for judge, part in zip(judges, images, strict=True))
-        )
+        return loss_of(*(judge(part, True) for judge, part in zip(judges, images, strict=True)))
 
     by_x, by_fake = (differences(loss, (slope, slope), index) for index in (0, 1))
     through = by_generator is not None and np.abs(by_generator).max() > 1e-7
@@ -168,7 +160,7 @@ def check_discriminator_step_loss(answer: Answer, rng: _Rng, stood_in: bool = Fa
 
 
 @exercise(points=2)
-def check_optimal_discriminator(answer: Answer, rng: _Rng) -> None:
+def check_optimal_discriminator(answer: Answer, rng: Generator) -> None:
     """The probability y that maximizes p_data log y + p_g log(1 − y) at each point."""
 
     def outcomes(log_p: np.ndarray, log_g: np.ndarray) -> dict[str, Any]:
@@ -198,25 +190,22 @@ def _log_normal(points: np.ndarray, mean: float, stddev: float) -> np.ndarray:
 
 
 @exercise(points=3)
-def check_jensen_shannon(answer: Answer, rng: _Rng) -> None:
+def check_jensen_shannon(answer: Answer, rng: Generator) -> None:
     """½ KL(p ‖ m) + ½ KL(q ‖ m) with m = (p + q) / 2, between 0 and ln 2 nats."""
 
     def outcomes(log_p: np.ndarray, log_q: np.ndarray, spacing: float) -> dict[str, Any]:
         p, q, log_m = np.exp(log_p), np.exp(log_q), np.logaddexp(log_p, log_q) - np.log(2)
         left, second = np.sum(p * (log_p - log_m)), np.sum(q * (log_q - log_m))
         right = 0.5 * spacing * (left + second)
-        kl = spacing * np.sum(p * (log_p - log_q))
-        reverse_kl = spacing * np.sum(q * (log_q - log_p))
+        log_ratio = log_p - log_q
         return {
             "it is one number, ½ KL(p ‖ m) + ½ KL(q ‖ m) with m = (p + q) / 2": right,
             "the divergence is in bits; return nats, at most ln 2": right / np.log(2),
             "the factors ½ are missing: this is twice the divergence": 2 * right,
             "m is the sum of the densities; it is their mean (p + q) / 2": right - np.log(2),
             "the spacing of the grid is missing: multiply the sum by it": right / spacing,
-            "this is KL(p ‖ q), which is not symmetric; compare both with their mean m": kl,
-            "this is KL(q ‖ p), which is not symmetric; compare both with m": reverse_kl,
-            "the mean of KL(p ‖ q) and KL(q ‖ p) has no bound; use m": (kl + reverse_kl) / 2,
-            "the sign is wrong: no divergence is negative": -right,
+            "this is KL(p ‖ q), which is not symmetric; use m": spacing * np.sum(p * log_ratio),
+            "the mean of both KLs has no bound; use m": spacing * np.sum((p - q) * log_ratio) / 2,
         }
 
     draws = []
@@ -230,14 +219,12 @@ def check_jensen_shannon(answer: Answer, rng: _Rng) -> None:
     # of few digits, of which half is 0.
     far = [_log_normal(points, side * rng.uniform(5, 7), 0.05) for side in (-1, 1)]
     log_p, log_q = (np.where(log < -700, -9000.0, log) for log in far)
-    zero = (
-        "where a density rounds to 0, 0 · log 0 is not a number; use np.logaddexp, not log(p + q)"
-    )
+    zero = "where a density rounds to 0, 0 · log 0 is not a number; use np.logaddexp"
     compare([(answer(log_p, log_q, float(spacing))[0], np.log(2), {})], zero)
 
 
 @exercise(points=2)
-def check_generator_loss(answer: Answer, rng: _Rng) -> None:
+def check_generator_loss(answer: Answer, rng: Generator) -> None:
     """The mean of softplus(−a), whose gradient does not vanish where D is certain."""
 
     def outcomes(a: np.ndarray) -> dict[str, Any]:
@@ -247,31 +234,24 @@ def check_generator_loss(answer: Answer, rng: _Rng) -> None:
             "this is the saturating loss log(1 − D(G(z))); use −log D(G(z))": -_softplus(a).mean(),
             "the labels are swapped: D minimizes this; G needs −log D(G(z))": _softplus(a).mean(),
             "the sign is wrong: this is log D(G(z)), which G maximizes": -right,
-            _TWICE: _softplus(-_sigmoid(a)).mean(),
-            _NOT_LOGITS: -np.log(_clipped(a)).mean(),
-            _NO_NUMBER: np.nan,
             _SUMMED: right * len(a),
             "this is 1 − D(G(z)), not a logarithm; use −log D(G(z))": (1 - _sigmoid(a)).mean(),
         }
 
-    draws = [[_logits(rng, *others)] for others in ((), (1,), ())]
-    compare_function(answer, draws, outcomes, ("the logits",))
-    large = rng.uniform(150, 250)
-    compare([(answer(tensor([-large]))[0], large, {})], _ROUNDED)
+    _check_loss(answer, rng, outcomes, ["the logits"])
 
 
 # --- paths --------------------------------------------------------------------------------------
 
 
 @exercise(points=2)
-def check_spherical_path(answer: Answer, rng: _Rng) -> None:
+def check_spherical_path(answer: Answer, rng: Generator) -> None:
     """The points of z(t): at equal angles if both ends have the same norm."""
 
     def outcomes(start: np.ndarray, end: np.ndarray, steps: int) -> dict[str, Any]:
         shares, radius = np.arange(steps) / (steps - 1), np.linalg.norm(start)
         path, straight = _path(start, end, shares), start + np.outer(shares, end - start)
         norms = np.linalg.norm(straight, axis=1)[:, None]
-        both = "the shares run from 0 to 1, both included"
         early, late = (np.arange(steps) + shift for shift in (0, 1))
         return {
             "the points [steps, d] are not those of z(t) at equal steps of t": path,
@@ -279,8 +259,8 @@ def check_spherical_path(answer: Answer, rng: _Rng) -> None:
             "this is the straight line with all norms made equal": straight * radius / norms,
             "the path runs backwards: the first point is start, the last one is end": path[::-1],
             "the points have norm 1; do not normalize start and end in the sum": path / radius,
-            f"the path does not stop at end: {both}": _path(start, end, early / steps),
-            f"the path does not begin at start: {both}": _path(start, end, late / steps),
+            "the path does not stop at end; there, t is 1": _path(start, end, early / steps),
+            "the path does not begin at start; there, t is 0": _path(start, end, late / steps),
             "not a number: the cosine is the inner product divided by both norms": path * np.nan,
         }
 
@@ -293,7 +273,7 @@ def check_spherical_path(answer: Answer, rng: _Rng) -> None:
     more, less = (np.float32(rng.uniform(*span) / 1000) for span in ((1.5, 4), (0.2, 0.7)))
     ends = more * start, less * end, draws[-1][-1]
     norms = "ends of different norms: normalize in the angle only, not in the sum"
-    compare([(1000 * numbers(answer(*ends)[0]), 1000 * first(outcomes(*ends)), {})], norms)
+    compare([(answer(*ends)[0], first(outcomes(*ends)), {})], norms, 1e-7)
 
 
 def _path(start: np.ndarray, end: np.ndarray, shares: np.ndarray) -> np.ndarray:

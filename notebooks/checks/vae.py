@@ -7,11 +7,10 @@ import numpy as np
 
 from .._runner import Rng, Tensor, Toy
 from . import exercise
-from ._arrays import by_numpy, size, tensor
+from ._arrays import Generator, by_numpy, size, tensor
 from ._common import compare_log_means
 from ._compare import Answer, compare, compare_function, is_close, numbers, parts, refuse
 
-_Rng = np.random.Generator
 # A mean may be this many standard errors off: of correct answers, fewer than one in 10⁶ is.
 _ERRORS = 6.0
 _PIXELS = 20
@@ -22,7 +21,7 @@ _NEIGHBOURS = "different images depend on each other; draw new random numbers fo
 
 
 @exercise(points=2)
-def check_sample_images(answer: Answer, rng: _Rng) -> None:
+def check_sample_images(answer: Answer, rng: Generator) -> None:
     """Checks a sampler on a decoder whose means are known for every z."""
     # The means of the toy's pixels: two that z decides, and others that it does not.
     decoder = Toy(
@@ -110,26 +109,22 @@ def _kl(mean: np.ndarray, log_stddev: np.ndarray) -> np.ndarray:
 
 
 @exercise(points=2)
-def check_kl_to_prior(answer: Answer, rng: _Rng) -> None:
+def check_kl_to_prior(answer: Answer, rng: Generator) -> None:
     """Compares with the closed form of two normals, and its gradient."""
 
     def outcomes(mean: np.ndarray, log_stddev: np.ndarray) -> dict[str, Any]:
         terms, variance = _kl(mean, log_stddev), np.exp(2 * log_stddev)
         of_image = terms.sum(axis=1)
-        reverse = (1 + mean**2) / (2 * variance) - 0.5 + log_stddev
-        as_variance = (np.exp(log_stddev) + mean**2 - 1 - log_stddev) / 2
         return {
             "the result must be ½ Σ_d (σ_d² + μ_d² − 1 − log σ_d²) for each image": of_image,
             "the KL is averaged over the latents; sum it; latents are independent": terms.mean(1),
-            "log_stddev is taken for the log-variance": as_variance.sum(axis=1),
+            "log_stddev is taken for the log-variance": _kl(mean, log_stddev / 2).sum(axis=1),
             "the KL is summed over the batch too; return one for each image": terms.sum(),
             "the KL is averaged over the batch; return one for each image": of_image.mean(),
             "the KL of each latent is returned; sum over the latents": terms,
             "the factor ½ is missing": 2 * of_image,
             "the sign is wrong; a KL divergence is never negative": -of_image,
-            "this is KL(p ‖ q); the expectation must be over q": reverse.sum(axis=1),
             "σ is taken for σ²": of_image + (np.exp(log_stddev) - variance).sum(axis=1) / 2,
-            "−1 is missing: the KL of the prior to itself is 0": (terms + 0.5).sum(axis=1),
         }
 
     shapes = [(2, size(rng, 2, 4), size(rng, 5, 8)) for _ in range(2)]
@@ -142,7 +137,7 @@ def check_kl_to_prior(answer: Answer, rng: _Rng) -> None:
 
 
 @exercise(points=2)
-def check_log_mean_exp(answer: Answer, rng: _Rng) -> None:
+def check_log_mean_exp(answer: Answer, rng: Generator) -> None:
     """Checks a log of means near 0, and of those of images, far below."""
     compare_log_means(answer, rng, np.float32, "samples")
 
@@ -155,7 +150,7 @@ def _log_prob(x: np.ndarray, logits: np.ndarray) -> np.ndarray:
     return x * logits - np.logaddexp(0, logits)
 
 
-def _pixels_and_logits(rng: _Rng, batch: int) -> list[Tensor]:
+def _pixels_and_logits(rng: Generator, batch: int) -> list[Tensor]:
     """Random ones, of which a logit is above 1 and another one below 0."""
     shape = batch, size(rng, 6, 9)
     x, logits = rng.integers(0, 2, shape), rng.normal(size=shape)
@@ -164,13 +159,12 @@ def _pixels_and_logits(rng: _Rng, batch: int) -> list[Tensor]:
 
 
 @exercise(points=2)
-def check_bernoulli_log_prob(answer: Answer, rng: _Rng) -> None:
+def check_bernoulli_log_prob(answer: Answer, rng: Generator) -> None:
     """Compares with the closed form, at 0 and at large logits, too."""
 
     def outcomes(x: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
         terms = _log_prob(x, logits)
         right, white = terms.sum(axis=1), -(x * np.logaddexp(0, -logits)).sum(axis=1)
-        no_number = "not a number: the decoder returns logits, whose sigmoid is f(z)"
         return {
             "the result must be Σ (x log f + (1 − x) log(1 − f)), f = sigmoid(logits)": right,
             "the log-likelihood is summed over the batch; return one for each image": terms.sum(),
@@ -178,9 +172,7 @@ def check_bernoulli_log_prob(answer: Answer, rng: _Rng) -> None:
             "the log-likelihood of each pixel is returned; sum over the pixels": terms,
             "the sign is wrong; this is the cross-entropy, −log p(x|z)": -right,
             "black pixels are missing; add (1 − x) log(1 − f)": white,
-            "white pixels are missing; add x log f": right - white,
-            "black and white are swapped; f is P(x = 1)": _log_prob(1 - x, logits).sum(axis=1),
-            no_number: np.full_like(right, np.nan),
+            "not a number: the decoder returns logits, whose sigmoid is f(z)": right * np.nan,
         }
 
     draws = [_pixels_and_logits(rng, size(rng, 2, 4)) for _ in range(2)]
@@ -194,14 +186,14 @@ def check_bernoulli_log_prob(answer: Answer, rng: _Rng) -> None:
 # --- exercise 1.e: the negative ELBO of a batch -------------------------------------------
 
 
-@exercise(
-    points=2,
-    stand_ins={
-        "kl_to_prior": "lambda mean, log_stddev: tf.reduce_sum(mean**2 + log_stddev, axis=-1)",
-        "bernoulli_log_prob": "lambda x, logits: -tf.reduce_sum((x - logits)**2, axis=-1)",
-    },
-)
-def check_negative_elbo(answer: Answer, rng: _Rng, stood_in: bool = False) -> None:
+_STAND_INS = {
+    "kl_to_prior": "lambda mean, log_stddev: tf.reduce_sum(mean**2 + log_stddev, axis=-1)",
+    "bernoulli_log_prob": "lambda x, logits: -tf.reduce_sum((x - logits)**2, axis=-1)",
+}
+
+
+@exercise(points=2, stand_ins=_STAND_INS)
+def check_negative_elbo(answer: Answer, rng: Generator, stood_in: bool = False) -> None:
     """Compares with both closed forms, summed and averaged as they must be."""
 
     def outcomes(x: Any, logits: Any, mean: Any, log_stddev: Any) -> dict[str, Any]:
@@ -217,9 +209,6 @@ def check_negative_elbo(answer: Answer, rng: _Rng, stood_in: bool = False) -> No
             "the loss of each image is returned; average over the batch": of_x + of_z,
             "this is the ELBO; the loss is its negative": -right,
             "the KL has the wrong sign; it must make the loss larger": (of_x - of_z).mean(),
-            "the reconstruction has the wrong sign; log p lowers the loss": (of_z - of_x).mean(),
-            "the KL is missing": of_x.mean(),
-            "the reconstruction is missing": of_z.mean(),
             "the KL is averaged over the latents; sum it": (kl.mean(axis=1) + of_x).mean(),
             "the reconstruction is averaged over the pixels": (of_z - log_p.mean(axis=1)).mean(),
         }
@@ -236,7 +225,7 @@ def check_negative_elbo(answer: Answer, rng: _Rng, stood_in: bool = False) -> No
 
 
 @exercise(points=2)
-def check_sample_posterior(answer: Answer, rng: _Rng) -> None:
+def check_sample_posterior(answer: Answer, rng: Generator) -> None:
     """Checks the value of a sample, and its gradient with respect to mean and log_stddev."""
 
     def outcomes(mean: np.ndarray, s: np.ndarray, noise: np.ndarray) -> dict[str, Any]:
@@ -245,11 +234,7 @@ def check_sample_posterior(answer: Answer, rng: _Rng) -> None:
             "the result must be z = μ + σ ε, with σ = exp(log_stddev)": mean + stddev * noise,
             "log_stddev is taken for the log-variance": mean + np.sqrt(stddev) * noise,
             "the noise is multiplied by the variance; its factor is σ": mean + stddev**2 * noise,
-            "the noise is multiplied by log σ; its factor is σ = exp(log_stddev)": mean + s * noise,
-            "this is the mean alone; add σ times the noise": mean,
             "the sign of the noise is wrong; z = μ + σ ε, not μ − σ ε": mean - stddev * noise,
-            "the mean is missing; z = μ + σ ε": stddev * noise,
-            "σ is missing; z = μ + σ ε": mean + noise,
         }
 
     shapes = [(3, size(rng, 2, 4), size(rng, 3, 6)) for _ in range(2)]

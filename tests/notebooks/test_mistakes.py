@@ -196,7 +196,7 @@ MISTAKES = {
         ("(x - t) * tf.exp(-s)", "(x * tf.exp(-s) - t)", "subtract t first"),
         ("exp(-s)", "exp(s)", "do not multiply"),
         ("(x - t)", "x", "shift is not undone"),
-        ("network(mask * x)", "network(x)", "it saw mask · z"),
+        ("network(mask * x)", "network(x)", "not triangular"),
         ("* tf.exp(-s)", "/ (tf.exp(s) + 1e-5)", "z must be x"),
     ],
     # --- comparison
