@@ -20,12 +20,8 @@ FOLDER = Path(__file__).parent
 ASSIGNMENTS = FOLDER / "assignments"
 # A source begins with jupytext's header; the other files of this folder are programs.
 _HEADER = "# ---\n# jupyter:\n"
-_LANGUAGE = {
-    "file_extension": ".py",
-    "mimetype": "text/x-python",
-    "name": "python",
-    "pygments_lexer": "ipython3",
-}
+_LANGUAGE = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"}
+_LANGUAGE |= {"pygments_lexer": "ipython3"}
 
 
 def source_names() -> list[str]:
@@ -65,17 +61,14 @@ def read_notebook(path: Path) -> NotebookNode:
     """A notebook from a `.ipynb` file, or from a `.py` file in jupytext's percent format.
 
     Raises:
-        UsageError: the file is missing, or is no notebook.
+        UsageError: the file is missing.
+        Exception: it is no notebook.
     """
     if not path.is_file():
         raise UsageError(f"{path} is no file; pass a notebook, such as vae.ipynb")
-    try:
-        if path.suffix == ".py":
-            return jupytext.read(path, fmt="py:percent")
-        return nbformat.read(path, as_version=4)
-    except (ValueError, LookupError, TypeError, AttributeError, nbformat.ValidationError) as error:
-        text = " ".join(str(error).split())[:200]
-        raise UsageError(f"{path} is no notebook: {text}") from error
+    if path.suffix == ".py":
+        return jupytext.read(path, fmt="py:percent")
+    return nbformat.read(path, as_version=4)
 
 
 def write_notebook(notebook: NotebookNode, path: Path) -> None:

@@ -14,9 +14,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
@@ -68,24 +67,20 @@ def confinement() -> tuple[list[str], str]:
     return command, ""
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """The result of an exercise.
 
     Attributes:
         exercise: name of its function.
+        earned: the points of this answer.
         points: points for the right answer.
-        mistake: what is wrong; None if the answer is right.
+        mistake: what is wrong; "" if the answer is right.
     """
 
     exercise: str
+    earned: int
     points: int
-    mistake: str | None
-
-    @property
-    def earned(self) -> int:
-        """The points of this answer."""
-        return self.points if self.mistake is None else 0
+    mistake: str
 
 
 def grade(notebook: NotebookNode, name: str, seconds: int) -> list[Result]:
@@ -101,26 +96,26 @@ def grade(notebook: NotebookNode, name: str, seconds: int) -> list[Result]:
     Returns:
         The results of all exercises, in their order.
     """
-    cells, mistakes = Cells(notebook), dict[str, str | None]()
-    exercises = load_exercises(name)
-    sources = {name: cells.source(name, {}) for name in exercises if name in cells.changes}
+    cells, results = Cells(notebook), dict[str, Result]()
     code = "\n".join(cell.source for cell in code_cells(notebook))
     modules = {*re.findall(r"^\s*(?:import|from) (\w+)", code, re.MULTILINE)} - {"tfgen"}
     with (
         tempfile.TemporaryDirectory(prefix="tfgen-") as folder,
         contextlib.closing(Process(folder, sorted(modules), seconds)) as process,
     ):
-        for key, exercise in exercises.items():
-            if key not in sources:
-                mistakes[key] = cells.broken.get(key, f"the notebook has no function {key}")
-                continue
-            process.start_clock()
-            call = functools.partial(process.call, key, sources[key])
-            mistakes[key] = find_mistake(exercise, call)
-            if mistakes[key] and any(mistakes[used] for used in exercise.stand_ins):
-                call = functools.partial(process.call, key, cells.source(key, exercise.stand_ins))
-                mistakes[key] = find_mistake(exercise, call, stood_in=True)
-    return [Result(key, exercise.points, mistakes[key]) for key, exercise in exercises.items()]
+        for key, exercise in load_exercises(name).items():
+            mistake: str | None = cells.broken.get(key, f"the notebook has no function {key}")
+            if key in cells.changes:
+                process.start_clock()
+                call = functools.partial(process.call, key, cells.source(key, {}))
+                mistake = find_mistake(exercise, call)
+                if mistake and any(results[used].mistake for used in exercise.stand_ins):
+                    source = cells.source(key, exercise.stand_ins)
+                    call = functools.partial(process.call, key, source)
+                    mistake = find_mistake(exercise, call, stood_in=True)
+            earned = 0 if mistake else exercise.points
+            results[key] = Result(key, earned, exercise.points, mistake or "")
+    return list(results.values())
 
 
 class Cells:
@@ -202,11 +197,8 @@ class Cells:
                 waiting |= self._uses[index] - done
         own = [f"{key} = {value}" for key, value in stand_ins.items()]
         own[:0] = ["import tensorflow as tf"] if "tf." in "".join(own) else []
-        cells = {"stand-ins": ("\n".join(own), [*range(len(own))])} if own else {}
-        for index in sorted(chosen):
-            cell, text, position = self._places[index]
-            cells.setdefault(cell, (text, []))[1].append(position)
-        return [[cell, *rest] for cell, rest in cells.items()]
+        replaced = [[f"stand-in {number}", text, 0] for number, text in enumerate(own)]
+        return [*replaced, *(list(self._places[index]) for index in sorted(chosen))]
 
 
 def _python(source: str) -> str:
@@ -247,10 +239,10 @@ class Process:
             options |= {**pipes, "stderr": subprocess.DEVNULL}
             self._process = subprocess.Popen(confinement()[0], **options)
             self._end = time.monotonic() + _START_SECONDS
-            self.call("", [], self._modules)
+            self.call("", [["modules", f"import {name}", 0] for name in self._modules], [])
         self._end = time.monotonic() + self._seconds
 
-    def call(self, name: str, cells: list[Any], inputs: list[Any]) -> Any:
+    def call(self, name: str, statements: list[Any], inputs: list[Any]) -> Any:
         """Calls an answer on inputs, as `_runner.call` does.
 
         Raises:
@@ -259,7 +251,7 @@ class Process:
         if self._process is None:
             self.start_clock()
         try:
-            request = _runner.frame(_runner.dumps([name, cells, inputs]))
+            request = _runner.frame(_runner.dumps([name, statements, inputs]))
             return _runner.loads(self._exchange(request))
         except Exception as error:  # of a reply that an answer wrote, too
             self.close()

@@ -1,8 +1,8 @@
 """Calls a student's function on the inputs of a check, and describes what it returns.
 
 In a notebook, `check` calls `call` in its own process. The grader runs this file as a program,
-which reads cells and inputs from its standard input and writes replies to its standard output. It
-gets no check, and no value that an answer is compared with.
+which reads statements and inputs from its standard input and writes replies to its standard output.
+It gets no check, and no value that an answer is compared with.
 """
 
 import ast
@@ -141,9 +141,7 @@ def call(name: str, function: Callable[..., Any], inputs: list[Any]) -> dict[str
         for part in value if isinstance(value, list) else [value]:
             has_gradients = tf.is_tensor(part) and part.dtype.is_floating
             by = tape.gradient(part, watched) if has_gradients else [None] * len(watched)
-            gradients.append(
-                [slope if slope is None else tf.convert_to_tensor(slope) for slope in by]
-            )
+            gradients.append([None if d is None else tf.convert_to_tensor(d) for d in by])
         return {"value": _describe(value), "gradients": _describe(gradients)}
     except (Exception, SystemExit) as error:
         return {"mistake": _error_text(name, error)}
@@ -162,12 +160,10 @@ def _error_text(name: str, error: BaseException) -> str:
     if isinstance(error, NotImplementedError) and str(error) == f"write {name}":
         return "not written yet"
     text = f"raises {type(error).__name__}: {one_line(error)}".removesuffix(": ")
-    frames = [
-        (row.f_code.co_filename, line) for row, line in traceback.walk_tb(error.__traceback__)
-    ]
+    frames = traceback.extract_tb(error.__traceback__)
     # A cell is no file. The outermost one is the answer's own.
-    cells = [row for row in frames if row[0][:1] != "<" and not Path(row[0]).exists()]
-    lines = [line for cell, line in cells if cell == cells[0][0]]
+    cells = [row for row in frames if row.filename[:1] != "<" and not Path(row.filename).exists()]
+    lines = [row.lineno for row in cells if row.filename == cells[0].filename]
     return f"line {lines[-1]} of its cell {text}" if lines else text
 
 
@@ -188,44 +184,39 @@ def _describe(value: Any) -> Any:
 # --- the grader's program -----------------------------------------------------------------------
 
 
-def _define(name: str, cells: list[Any]) -> tuple[Any, str]:
+def _define(name: str, statements: list[Any]) -> tuple[Any, str]:
     """Runs statements of a notebook.
 
     As in a notebook, the next one runs after one that raises an exception.
 
     Args:
         name: what they define.
-        cells: for each cell, its name, its text and the indices of its statements to run.
+        statements: for each of them, its cell's name and text, and its index in the cell.
 
     Returns:
         What they define, or None; and what the first statement that failed raised, or "".
     """
     names: dict[str, Any] = {"__name__": "__main__"}
     failures = []
-    for cell, text, chosen in cells:
+    for cell, text, index in statements:
         # A tf.function with loops reads its own source.
         linecache.cache[cell] = len(text), None, text.splitlines(True), cell
-        statements = ast.parse(text).body
-        for index in chosen:
-            try:
-                module = ast.Module([statements[index]], [])
-                exec(compile(module, cell, "exec"), names)
-            except BaseException as error:
-                failures.append(_error_text(name, error).replace("its cell", cell))
+        try:
+            module = ast.Module([ast.parse(text).body[index]], [])
+            exec(compile(module, cell, "exec"), names)
+        except BaseException as error:
+            failures.append(_error_text(name, error).replace("its cell", cell))
     return names.get(name), next(iter(failures), "")
 
 
 def _serve(requests: IO[bytes], replies: IO[bytes]) -> None:
-    """Answers requests `[name, cells, inputs]`; without cells, the inputs are modules to import."""
+    """Answers requests `[name, statements, inputs]`, as `_define` and `call` take them."""
     answers: dict[str, tuple[Any, Any, str]] = {}
     while header := requests.read(8):
-        name, cells, inputs = loads(requests.read(int.from_bytes(header, "little")))
+        name, statements, inputs = loads(requests.read(int.from_bytes(header, "little")))
         try:
-            for module in () if cells else inputs:
-                with contextlib.suppress(Exception):  # the answer that needs it says so
-                    importlib.import_module(module)
-            if answers.get(name, ("",))[0] != cells:
-                answers[name] = cells, *_define(name, cells)
+            if answers.get(name, ("",))[0] != statements:
+                answers[name] = statements, *_define(name, statements)
             _, function, failure = answers[name]
             missing = {"mistake": failure or f"the notebook has no function {name}"}
             reply = missing if function is None else call(name, function, inputs)

@@ -6,22 +6,20 @@ import ast
 from tfgen.errors import WorkError
 
 from ._cells import ASSIGNMENTS, NotebookNode, check_names, code_cells, read_source, write_notebook
-from ._program import Parser, program
+from ._program import Parser, run_command
 
 _DESCRIPTION = "Write the assignments: the notebooks without outputs and without solutions."
 _PARSER = Parser(f"python -m {__package__}.assign", _DESCRIPTION)
 _PARSER.add_argument("names", nargs="*", metavar="NAME", help="notebooks (default: all)")
 
 
-@program(_PARSER)
-def main(flags: argparse.Namespace) -> int:
+def main(flags: argparse.Namespace) -> None:
     """Writes the assignments."""
     for name in check_names(flags.names):
         assignment = make_assignment(name)
         ASSIGNMENTS.mkdir(exist_ok=True)
         write_notebook(assignment, ASSIGNMENTS / f"{name}.ipynb")
         print(f"wrote {ASSIGNMENTS / name}.ipynb")
-    return 0
 
 
 def make_assignment(name: str) -> NotebookNode:
@@ -55,4 +53,4 @@ def blank(source: str) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_command(_PARSER.prog, _PARSER.parse, main, None))

@@ -6,23 +6,18 @@ import os
 import sys
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Column, Table
-from rich.text import Text
-
-from tfgen.errors import UsageError, first_line, printable
+from tfgen.errors import UsageError, describe, printable
 from tfgen.settings.fields import hint
 from tfgen.system.status import status
-from tfgen.system.terminal import print_line
 
 from ._cells import NotebookNode, read_notebook
 from ._grading import Cells, Result, confinement, grade
-from ._program import Parser, program
+from ._program import Parser, run_command
 from .checks import load_exercises, notebook_names
 
 _DESCRIPTION = """\
 Grade the exercises of filled notebooks: call their functions on random inputs in another process, \
-check what they return, and print the points.
+check what they return, and print the points and the mistakes.
 
 exit status:
   0  all answers are right
@@ -37,17 +32,16 @@ _PARSER.add_argument("--seconds", type=int, default=60, help="limit of each exer
 _PARSER.add_argument("--csv", type=Path, metavar="FILE", help="write the points to a CSV file, too")
 
 
-@program(_PARSER)
-def main(flags: argparse.Namespace) -> int:
+def main(flags: argparse.Namespace) -> None:
     """Grades the notebooks."""
     if flags.seconds < 1:
         raise UsageError(f"--seconds {flags.seconds} is no limit; pass at least 1")
     if reason := confinement()[1]:
         print(f"{printable(reason)}, so answers are trusted", file=sys.stderr)
-    console, all_right, refused = Console(), True, []
+    all_right, refused = True, []
     with (flags.csv or Path(os.devnull)).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["notebook", "exercise", "earned", "points", "mistake"])
+        writer.writerow(["notebook", *Result._fields])
         for path in flags.notebooks:
             try:
                 with status(f"grading {printable(path)}"):
@@ -55,21 +49,24 @@ def main(flags: argparse.Namespace) -> int:
                     name = _find_name(notebook, path, flags.name)
                     results = grade(notebook, name, flags.seconds)
             except Exception as error:  # whatever a file has: the others are graded
-                is_known = isinstance(error, UsageError)
-                refused.append(str(error) if is_known else f"{path}: {first_line(error)}")
-                results = []
+                other = f"{path} is not graded: {describe(error)}"
+                refused.append(str(error) if isinstance(error, UsageError) else other)
+                if len(flags.notebooks) > 1:
+                    print(f"{'–':>8}  {printable(path)}  not graded", flush=True)
+                continue
+            earned = sum(result.earned for result in results)
+            total = f"{earned} / {sum(result.points for result in results)}"
+            print(f"{total:>8}  {printable(path)}", flush=True)
             for result in results:
-                row = result.exercise, result.earned, result.points, result.mistake or ""
-                writer.writerow([_cell(path), *map(_cell, row)])
+                writer.writerow([_cell(path), *map(_cell, result)])
+                if result.mistake:
+                    print(f"{'':8}  {result.exercise}: {printable(result.mistake)}", flush=True)
+                all_right &= not result.mistake
             file.flush()
-            all_right &= all(result.mistake is None for result in results)
-            if len(flags.notebooks) > 1:
-                _print_row(console, path, results)
-            elif results:
-                _print_table(console, path, results)
     if refused:
         raise UsageError("; ".join(map(printable, refused)))
-    return 0 if all_right else 1
+    if not all_right:
+        raise SystemExit(1)
 
 
 def _cell(value: object) -> str:
@@ -100,27 +97,5 @@ def _find_name(notebook: NotebookNode, path: Path, name: str | None) -> str:
     return name
 
 
-def _total(results: list[Result]) -> str:
-    return f"{sum(each.earned for each in results)} / {sum(each.points for each in results)}"
-
-
-def _print_row(console: Console, path: Path, results: list[Result]) -> None:
-    wrong = ", ".join(result.exercise for result in results if result.mistake is not None)
-    total, note = (_total(results), wrong and f"wrong: {wrong}") if results else ("–", "not graded")
-    print_line(console, f"{total:>8}  {printable(path)}  {note}".rstrip())
-
-
-def _print_table(console: Console, path: Path, results: list[Result]) -> None:
-    points = Column("points", justify="right", no_wrap=True)
-    table = Table(Column("exercise", no_wrap=True), points, "result")
-    for result in results:
-        earned = f"{result.earned} / {result.points}"
-        table.add_row(Text(result.exercise), earned, Text(result.mistake or "right"))
-    table.add_section()
-    table.add_row("total", _total(results))
-    print_line(console, printable(path))
-    console.print(table)
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_command(_PARSER.prog, _PARSER.parse, main, None))

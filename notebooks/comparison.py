@@ -83,6 +83,13 @@ def read(path):
     return json.loads(path.read_text())
 
 
+def show(panel, pixels, title):
+    """Draws a grey picture without axes."""
+    panel.imshow(pixels, cmap="gray")
+    panel.set_title(title)
+    panel.axis("off")
+
+
 # %% [markdown]
 # ## The families side by side, question 4.1
 #
@@ -109,9 +116,8 @@ def read(path):
 hidden = dict(zip("ABC", np.random.default_rng(8).permutation(FAMILIES), strict=True))
 figure, panels = plt.subplots(1, 3, figsize=(10, 3.6), layout="constrained")
 for panel, (letter, family) in zip(panels, hidden.items(), strict=True):
-    panel.imshow(decode_picture(read(evaluation(family, 0))["picture"]), cmap="gray")
-    panel.set_title(f"samples of model {letter}")
-    panel.axis("off")
+    picture = decode_picture(read(evaluation(family, 0))["picture"])
+    show(panel, picture, f"samples of model {letter}")
 plt.show()
 
 # %% [markdown]
@@ -205,9 +211,7 @@ for panel, (name, points) in zip(panels, features.items(), strict=True):
         points.mean(0), np.cov(points, rowvar=False), test.mean(0), np.cov(test, rowvar=False)
     )
     assert math.isclose(value, distances.fid(points, test), rel_tol=1e-6)  # tfgen's own
-    panel.imshow(image_grid(images[name][:49])[..., 0], cmap="gray")
-    panel.set_title(f"{LABELS[name]}: FID {value:.2f}")
-    panel.axis("off")
+    show(panel, image_grid(images[name][:49])[..., 0], f"{LABELS[name]}: FID {value:.2f}")
 figure.suptitle(f"{SAMPLES} images of each against as many test images")
 plt.show()
 
@@ -735,14 +739,11 @@ columns = [np.searchsorted(cumulative[i], quantiles[:, i]) for i in range(784)]
 noise = np.minimum(columns, 255).T.reshape(64, 28, 28, 1) / 255
 content = read(evaluation("flow", 0))
 figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3.8), layout="constrained")
-left.imshow(image_grid(noise)[..., 0], cmap="gray")
-left.set_title(f"independent pixels: {of_byte:.2f} bits/dim")
-right.imshow(decode_picture(content["picture"]), cmap="gray")
-right.set_title(f"the report's flow: {content['likelihood']['bits_per_dim']:.2f} bits/dim")
-for panel in (left, right):
-    panel.axis("off")
+by_flow = content["likelihood"]["bits_per_dim"]
+show(left, image_grid(noise)[..., 0], f"independent pixels: {of_byte:.2f} bits/dim")
+show(right, decode_picture(content["picture"]), f"the report's flow: {by_flow:.2f} bits/dim")
 plt.show()
-assert of_byte < content["likelihood"]["bits_per_dim"]
+assert of_byte < by_flow
 
 # %% [markdown]
 # *Figure 4.7.* Samples of the model of independent pixels, which has fewer bits/dim, and of the

@@ -141,13 +141,8 @@ x = np.arcsinh(4 * z)
 prior = np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
 density = np.exp(log_prob_of_map(tf.constant(x), lambda x: tf.sinh(x) / 4).numpy())
 
-figure, axes = plt.subplot_mosaic(
-    [["x", "map"], [".", "z"]],
-    figsize=(7.5, 6),
-    width_ratios=(1, 2),
-    height_ratios=(2, 1),
-    layout="constrained",
-)
+sizes = {"figsize": (7.5, 6), "width_ratios": (1, 2), "height_ratios": (2, 1)}
+figure, axes = plt.subplot_mosaic([["x", "map"], [".", "z"]], layout="constrained", **sizes)
 bands = np.digitize(z, tf.math.ndtri(np.arange(1, 8) / 8))
 for band, colour in enumerate(plt.get_cmap("viridis")(np.linspace(0, 1, 8))):
     inside = bands == band
@@ -807,10 +802,8 @@ flow = tfgen.Flow(
     ema_decay=0.99,
     seed=SEED,
 )
-rise = STEPS // 15
-schedule = keras.optimizers.schedules.CosineDecay(
-    1e-4, STEPS - rise, warmup_target=3e-3, warmup_steps=rise
-)
+rise = {"warmup_target": 3e-3, "warmup_steps": STEPS // 15}
+schedule = keras.optimizers.schedules.CosineDecay(1e-4, STEPS - STEPS // 15, **rise)
 flow.compile(keras.optimizers.Adam(schedule, global_clipnorm=1.0))
 samples = {"before training": flow.sample(36, seed=SEED)}
 

@@ -729,17 +729,9 @@ draw_starts({name: train_on_ring(loss) for name, loss in LOSSES.items()})
 # with a moving average of the generator's weights.
 
 # %%
-quick = tfgen.GAN(
-    architecture="convolutional",
-    channels=8,
-    units=256,
-    dropout=0.0,
-    discriminator_batch_norm=True,
-    ema_decay=0.99,
-    beta_1=0.5,
-    discriminator_rate=0.2,
-    seed=0,
-)
+networks = {"architecture": "convolutional", "channels": 8, "units": 256, "dropout": 0.0}
+training = {"ema_decay": 0.99, "beta_1": 0.5, "discriminator_rate": 0.2}
+quick = tfgen.GAN(**networks, discriminator_batch_norm=True, **training, seed=0)
 quick.compile(**quick.default_optimizers(1e-3), steps_per_execution=10)
 history, stages = [], [quick.sample(16, seed=0).numpy()]
 for half in range(2):
@@ -761,11 +753,9 @@ for axes, (label, (positions, logs)) in zip(panels[0], curves.items(), strict=Tr
     for name, colour, times in (("generator", GAN_COLOUR, 1), ("discriminator", "saddlebrown", 2)):
         losses = [log[f"{name}_loss"] for log in logs]
         axes.plot(positions, losses, color=colour, label=f"loss of the {name}")
-        axes.axhline(
-            times * np.log(2), color=colour, ls=":", label=r"its loss if $D = \frac{1}{2}$"
-        )
-    axes.set(xlabel=label)
-    axes.set_ylim(bottom=0)
+        unsure = r"its loss if $D = \frac{1}{2}$"
+        axes.axhline(times * np.log(2), color=colour, ls=":", label=unsure)
+    axes.set(xlabel=label, ylim=(0, None))
 panels[0, 0].set_ylabel("loss [nats]")
 panels[0, 0].legend(fontsize=8)
 plt.show()
@@ -790,14 +780,10 @@ plt.show()
 # %%
 shipped = tfgen.load(shipped_folder() / "gan" / "1")
 stages.append(shipped.sample(16, seed=0))
-tfgen.figures.picture(
-    np.concatenate(stages),
-    "samples of the generator, by steps of training",
-    columns=16,
-    row_axis=tfgen.figures.GridAxis(
-        "steps", ["0", f"{DIGIT_STEPS // 2}", f"{DIGIT_STEPS}", "shipped"]
-    ),
-)
+steps = ["0", f"{DIGIT_STEPS // 2}", f"{DIGIT_STEPS}", "shipped"]
+row_axis = tfgen.figures.GridAxis("steps", steps)
+title = "samples of the generator, by steps of training"
+tfgen.figures.picture(np.concatenate(stages), title, columns=16, row_axis=row_axis)
 
 # %% [markdown]
 # *Figure 2.7.* Samples before training, half way and after the training above, and of the shipped
@@ -892,13 +878,8 @@ for words, path, images in zip(paths, paths.values(), decoded, strict=True):
     print(f"{words}: classified as {digits}, norms {lengths}")
 
 # %%
-tfgen.figures.picture(
-    np.concatenate(decoded),
-    "from a 2 to a 6 in seven steps",
-    columns=7,
-    row_axis=tfgen.figures.GridAxis("path", ["line", "circle"]),
-    column_axis=tfgen.figures.path_axis(7),
-)
+axes = tfgen.figures.GridAxis("path", ["line", "circle"]), tfgen.figures.path_axis(7)
+tfgen.figures.picture(np.concatenate(decoded), "from a 2 to a 6 in seven steps", 7, *axes)
 
 # %% [markdown]
 # *Figure 2.9, the report's figure 6.* Interpolation between the latents of a 2 and of a 6, by the

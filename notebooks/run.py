@@ -11,12 +11,13 @@ from pathlib import Path
 from tfgen.errors import UsageError, WorkError
 
 from ._cells import FOLDER, NotebookNode, check_names, read_source, write_notebook
-from ._program import Parser, program
+from ._program import Parser, run_command
 
 # A notebook imports `tfgen.notebooks`, which is the package that this file belongs to. Only its own
 # process finds the checkout: the commands that it runs are the installed ones. The start-up
 # messages of TensorFlow would be outputs of the cell that imports it.
 _PRELUDE = (
+    "--IPKernelApp.code_to_run="
     f"__import__('sys').path.insert(0, {str(Path(__file__).resolve().parents[1])!r}); "
     "__import__('notebooks'); "
     "__import__('tfgen.system.quiet').system.quiet.import_quietly('tensorflow')"
@@ -28,8 +29,7 @@ _PARSER.add_argument("--small", action="store_true", help="take the small settin
 _PARSER.add_argument("--save", action="store_true", help="write NAME.ipynb, with the outputs")
 
 
-@program(_PARSER)
-def main(flags: argparse.Namespace) -> int:
+def main(flags: argparse.Namespace) -> None:
     """Runs the notebooks."""
     if flags.small and flags.save:
         raise UsageError("--save needs the outputs of a full run; leave out --small")
@@ -43,7 +43,6 @@ def main(flags: argparse.Namespace) -> int:
         if flags.save:
             write_notebook(notebook, FOLDER / f"{name}.ipynb")
     print(f"together: {total:.0f} s")
-    return 0
 
 
 def _run(notebook: NotebookNode, name: str, is_small: bool) -> None:
@@ -70,13 +69,9 @@ def _run(notebook: NotebookNode, name: str, is_small: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="tfgen-") as folder:
         # Sockets in the file system, which no other user of the machine can open.
         sockets = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
+        config = Config({"KernelManager": sockets})
         client = NotebookClient(
-            notebook,
-            kernel_name="python3",
-            record_timing=False,
-            extra_arguments=[f"--IPKernelApp.code_to_run={_PRELUDE}"],
-            config=Config({"KernelManager": sockets}),
-            log=log,
+            notebook, record_timing=False, extra_arguments=[_PRELUDE], config=config, log=log
         )
         work = Path(folder, "work")
         work.mkdir()
@@ -93,4 +88,4 @@ def _run(notebook: NotebookNode, name: str, is_small: bool) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_command(_PARSER.prog, _PARSER.parse, main, None))

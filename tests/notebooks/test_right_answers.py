@@ -221,7 +221,8 @@ def test_ten_other_answers_of_each_exercise_are_right(tmp_path: Path) -> None:
             process.start_clock()
             for code in codes:
                 source = "\n".join([HEADER, *solutions().values(), code])
-                cell = ["answer", source, [*range(len(ast.parse(source).body))]]
-                call = functools.partial(process.call, name, [cell])
+                parts = [ast.unparse(statement) for statement in ast.parse(source).body]
+                statements = [[f"cell {number}", text, 0] for number, text in enumerate(parts)]
+                call = functools.partial(process.call, name, statements)
                 mistakes[code] = find_mistake(exercises()[name], call, np.random.default_rng(2))
     assert mistakes == dict.fromkeys(mistakes)
