@@ -110,7 +110,7 @@ class SymmetricPixels(_EventTransform):
 
 @keras.saving.register_keras_serializable(package="tfgen")
 class Dequantized(_EventTransform):
-    """Bytes as real numbers: logits of (x + u) / 256 with u uniform in [0, 1).
+    """Bytes as real numbers: scaled logits of (x + u) / 256 with u uniform in [0, 1).
 
     The preprocessing of Dinh et al. 2016. A density fitted to integers could grow without bound at
     each of them. With u, E[log p(x + u)] is a lower bound on the log-probability of the byte x
@@ -118,12 +118,13 @@ class Dequantized(_EventTransform):
 
     Args:
         alpha: margin of the logit: a value y in [0, 1] becomes logit(alpha/2 + (1 − alpha) y).
+        scale: factor of the logits.
     """
 
     levels = 256
 
-    def __init__(self, alpha: float = 1e-5):
-        self.alpha = alpha
+    def __init__(self, alpha: float = 1e-5, scale: float = 1.0):
+        self.alpha, self.scale = alpha, scale
 
     def events_and_log_det(
         self, images: tf.Tensor, noise: Noise, dtype: str = "float32", draw: Draw | None = None
@@ -151,8 +152,9 @@ class Dequantized(_EventTransform):
 
     def _transformed(self, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Events `[B, H, W, C]` of values in 0…256, and the log-determinant `[B]`."""
-        events, log_det = InverseLogit(self.alpha).inverse_and_log_det(values / self.levels, 3)
-        return events, log_det - math.prod(values.shape[1:]) * math.log(self.levels)
+        logits, log_det = InverseLogit(self.alpha).inverse_and_log_det(values / self.levels, 3)
+        factor = math.log(self.scale / self.levels)
+        return self.scale * logits, log_det + math.prod(values.shape[1:]) * factor
 
     def events(self, images: tf.Tensor, noise: Noise, dtype: str = "float32") -> tf.Tensor:
         """Events `[B, H, W, C]`, real numbers, of `uint8` images; see `events_and_log_det`."""
@@ -165,7 +167,8 @@ class Dequantized(_EventTransform):
 
     def images(self, means: tf.Tensor) -> tf.Tensor:
         """Images `float32[B, H, W, C]` in 0…1 of `means`, integer multiples of 1/255."""
-        values = self.levels * InverseLogit(self.alpha).forward_and_log_det(means, 0)[0]
+        logits = means / self.scale
+        values = self.levels * InverseLogit(self.alpha).forward_and_log_det(logits, 0)[0]
         whole = tf.clip_by_value(tf.floor(values), 0, self.levels - 1)
         return tf.cast(whole, tf.float32) / (self.levels - 1)
 

@@ -20,8 +20,11 @@ class FlowMatchingConfig(ModelConfig):
     )
     blocks: tuple[int, ...] = option((1, 2), "unet: blocks at each size, on each way", minimum=1)
     halvings: int = option(0, f"unet: {HALVINGS_HELP}", minimum=0, maximum=MAX_HALVINGS)
+    objective: Literal["samples", "likelihood"] = option(
+        "samples", "what is trained for: samples of pixels, or the likelihood of their logits"
+    )
     logit_normal: float = option(
-        0.5, "share of training times that are logit-normal, not uniform", minimum=0, maximum=1
+        0.5, "share of times for samples that are logit-normal, not uniform", minimum=0, maximum=1
     )
     data_stddev: float = option(0.5, "assumed standard deviation of events, around 0", above=0)
     shortcuts: float = option(
@@ -42,7 +45,9 @@ class FlowMatchingConfig(ModelConfig):
     probes: int = option(1, "probes of the divergence in log p(x)", minimum=1, sampling=True)
 
     def check_options(self) -> None:
-        """Refuses guidance by velocities that are not trained."""
+        """Refuses guidance by velocities that are not trained, and shortcuts for a likelihood."""
+        if self.shortcuts and self.objective == "likelihood":
+            raise UsageError("--shortcuts are for samples; leave out --objective likelihood")
         if self.guidance != 1 and (self.shortcuts or not self.label_dropout):
             reason = "shortcuts have none" if self.shortcuts else "it needs --label-dropout"
             raise UsageError(f"--sampling-guidance {self.guidance:g} cannot be used: {reason}")
@@ -78,6 +83,13 @@ FAMILY = Family(
             learning_rate=3e-4,
             minutes=23,
             result="FID 9.4 by two evaluations",
+            **_COMMON,
+        ),
+        "likelihood": Preset(
+            "the same for likelihoods: logits, and times near the image; takes --start-from",
+            FlowMatchingConfig(objective="likelihood"),
+            epochs=12,
+            learning_rate=1e-3,
             **_COMMON,
         ),
         "mlp": Preset("dense, 3 hidden layers of 1024", _MLP, epochs=40, **_COMMON),

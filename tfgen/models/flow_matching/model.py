@@ -24,6 +24,9 @@ TIMES, STARTS, LABELS, PROBES, SPANS = 0x7469, 0x7374, 0x6C62, 0x7072, 0x7370
 SPAN_COUNT = 7
 # Up to this many entries of an event, the divergence is exact.
 EXACT_ENTRIES = 16
+# For the likelihood, logits of bytes are divided so that they lie in −1…1 like pixels, and logits
+# of times lie between these: the noise of the last is smaller than any detail of a density.
+LOGIT_SCALE, TIME_LOGITS = 1 / 7, (-4.0, 5.0)
 
 
 @keras.saving.register_keras_serializable(package="tfgen")
@@ -49,6 +52,12 @@ class FlowMatching(GenerativeModel):
     models"). `shortcuts` is the share of a batch, its first images, that get spans 1, 1/2, …, 1/64.
     Their target is the mean velocity of two steps of half the span, by the current weights.
 
+    `objective="likelihood"` weights the times so that `loss` is, but for a constant, a bound on
+    −log p(x₁) in nats, the mean over the entries of an event (Song et al. 2021, "Maximum likelihood
+    training of score-based diffusion models"; Kingma et al. 2021, "Variational diffusion models").
+    Events of bytes are then logits, whose density is smooth: one of pixels has steps where a pixel
+    is certain.
+
     Bytes become events by uniform dequantization, so the density of events bounds the probability
     of bytes. A draw of `log_prob` is one of the dequantization and of the probes of
     `event_log_prob`; several are averaged in nats.
@@ -59,8 +68,9 @@ class FlowMatching(GenerativeModel):
         network: a layer of two inputs, events `[B, *event_shape]` and the context `[B, 32 +
             num_classes]` (sines and cosines of the time, and the one-hot label), to `[B,
             *event_shape]`; None builds one.
-        preprocessing: turns bytes into events; None takes `DequantizedPixels()`. With `Identity()`
-            and `architecture="dense"`, `image_shape` may be any event shape.
+        preprocessing: turns bytes into events; None takes `DequantizedPixels()`, or for the
+            likelihood `Dequantized(scale=1/7)`. With `Identity()` and `architecture="dense"`,
+            `image_shape` may be any event shape.
         name: name of the model.
         dtype: dtype policy of the network.
         **fields: fields of `FlowMatchingConfig`, which replace those of `config`.
@@ -98,8 +108,9 @@ class FlowMatching(GenerativeModel):
         if network is None:
             check_image_architecture(config.architecture, config.image_shape)
         own_parts = {"network": network, "preprocessing": preprocessing}
-        bytes_to_events = preprocessing or DequantizedPixels()
-        super().__init__(config, bytes_to_events, seed, own_parts, name=name, dtype=dtype)
+        is_likelihood = config.objective == "likelihood"
+        default = Dequantized(scale=LOGIT_SCALE) if is_likelihood else DequantizedPixels()
+        super().__init__(config, preprocessing or default, seed, own_parts, name=name, dtype=dtype)
         self.network = network or build_velocity(config, seed, self.dtype_policy)
         if network is not None:
             context = (context_size(config.num_classes),)
@@ -171,6 +182,9 @@ class FlowMatching(GenerativeModel):
     ) -> tf.Tensor:
         """|v(x_t, t) − (x₁ − x₀)|², the mean over the entries of an event, `[B]`.
 
+        For the likelihood, it is weighted by t² and by the range of logits of t. The average over
+        times is then that of ½ |x̂₁ − x₁|² over signal-to-noise ratios t² / (1 − t)².
+
         Args:
             images: `uint8[B, H, W, C]`.
             noise: the source of x₀, t and, in training, of the labels that are left out.
@@ -194,7 +208,10 @@ class FlowMatching(GenerativeModel):
             targets = self.shortcut_targets(targets, points, times, labels, spans)
         velocities = self.velocity(points, times, labels, training, spans)
         squares = tf.math.squared_difference(velocities, targets)
-        return tf.reduce_mean(squares, axis=list(range(1, len(shape) + 1)))
+        errors = tf.reduce_mean(squares, axis=list(range(1, len(shape) + 1)))
+        if self.config.objective == "likelihood":
+            errors *= (TIME_LOGITS[1] - TIME_LOGITS[0]) * times**2
+        return errors
 
     def shortcut_times(self, noise: Noise, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Times and spans of images, `[size]` each; the first images, a share, have shortcuts.
@@ -257,6 +274,8 @@ class FlowMatching(GenerativeModel):
         dtype, share = self.likelihood_dtype, self.config.logit_normal
         offset = noise.uniform(1, (), TIMES, dtype)
         positions = (tf.range(tf.cast(size, dtype)) / tf.cast(size, dtype) + offset) % 1
+        if self.config.objective == "likelihood":
+            return tf.sigmoid(TIME_LOGITS[0] + (TIME_LOGITS[1] - TIME_LOGITS[0]) * positions)
         if not share:
             return positions
         normal = tf.math.ndtri(tf.clip_by_value(positions / share, 1e-5, 1 - 1e-5))
