@@ -177,6 +177,12 @@ def test_sampling_by_flow_matching_is_traced_once() -> None:
         model.set_weights([weight + 1 for weight in model.get_weights()])
         assert np.any(model.sample(n=3, seed=1) != first)
         assert solve.call_count == 1
+        for size in (2, 2, 3, 4):
+            images = np.zeros((size, 4, 4, 1), np.uint8)
+            assert model.encode(images).shape == (size, 16)
+            assert model.log_prob(images, draws=2).shape == (size,)
+        assert solve.call_count <= 1 + 2 * 2  # once more for batches of another size
+        solve.reset_mock()
         model.set_sampling(steps=1)
         model.sample(n=3, seed=1)
-        assert solve.call_count == 2
+        assert solve.call_count == 1

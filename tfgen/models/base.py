@@ -599,8 +599,7 @@ class ImageModel(overrides.Model):
 
     def saved_weights(self) -> list[keras.Variable]:
         """The weights and these counts, in the order of a checkpoint."""
-        weights: list[keras.Variable] = super().weights
-        return weights
+        return list(super().weights)
 
     def start_from(self, source: "ImageModel") -> None:
         """Takes over the weights of another model, so that training starts from them.

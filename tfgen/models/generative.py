@@ -1,5 +1,6 @@
 """The base of all generative families: latents of seeds, samples, labels, export."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
@@ -304,9 +305,7 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
         """`function(images, noise, one_hot)` with the EMA weights, if any."""
         images = shaped_images(tf.convert_to_tensor(images), self.config.image_shape)
         batches = images, self.noise_seeds(images, seeds), self.one_hot(labels, images)
-        return self.apply_averaged(
-            lambda x, seeds, one_hot=None: function(x, random.SeedNoise(seeds), one_hot), *batches
-        )
+        return self.apply_averaged(functools.partial(_with_seeds, function), *batches)
 
     def joined(self, parts: list[tf.Tensor]) -> tf.Tensor:
         """Concatenates batches."""
@@ -375,3 +374,9 @@ class GenerativeModel(ImageModel, sampling.ImageSampler):
             labels = tf.fill(tf.shape(batch)[:1], labels)
         labels = tf.cast(labels, tf.int32)
         return tf.one_hot(labels, self.num_classes, dtype=self.likelihood_dtype)
+
+
+def _with_seeds(
+    function: Callable[..., tf.Tensor], images: tf.Tensor, seeds: tf.Tensor, labels: Labels = None
+) -> tf.Tensor:
+    return function(images, random.SeedNoise(seeds), labels)

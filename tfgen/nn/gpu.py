@@ -11,8 +11,7 @@ from tfgen.system import machine
 
 def visible() -> list[Any]:
     """The GPUs on which TensorFlow computes: those that the process does not hide from it."""
-    devices: list[Any] = tf.config.get_visible_devices("GPU")
-    return devices
+    return list(tf.config.get_visible_devices("GPU"))
 
 
 def hardware_record() -> dict[str, Any]:

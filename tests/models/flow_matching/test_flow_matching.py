@@ -75,6 +75,16 @@ def test_the_loss_of_gaussian_events_is_the_least() -> None:
     np.testing.assert_allclose(np.mean(losses), math.pi * SIGMA / 2, atol=0.03)
 
 
+def test_the_loss_for_the_likelihood_is_a_mutual_information() -> None:
+    """That of a Gaussian and its noisy values, ½ log(1 + σ² t² / (1 − t)²), between two times."""
+    model, n = of_points(objective="likelihood"), 20_000
+    noise = random.BatchNoise(tf.constant([1, 2]))
+    losses = model.velocity_errors(SIGMA * noise.normal(n, (2,), 1), noise, None)
+    lowest, highest = (0.5 * math.log1p((SIGMA * math.exp(x)) ** 2) for x in module.TIME_LOGITS)
+    # The standard error of the mean is 0.05.
+    np.testing.assert_allclose(np.mean(losses), highest - lowest, atol=0.2)
+
+
 # --- any density ----------------------------------------------------------------------------
 
 
@@ -83,6 +93,16 @@ def test_a_density_integrates_to_one() -> None:
     points = np.linspace(-8, 8, 2001, dtype=np.float32)[:, None]
     log_prob = model.event_log_prob(tf.constant(points), noise_of(len(points)))
     np.testing.assert_allclose(trapezoid(np.exp(log_prob), points[:, 0]), 1, atol=1e-3)
+
+
+def test_the_probabilities_of_a_byte_add_up_to_one() -> None:
+    fields: dict[str, Any] = {"architecture": "dense", "objective": "likelihood"}
+    model = FlowMatching(image_shape=(1, 1, 1), hidden=(16,), ema_decay=0.0, **fields)
+    for weight in model.trainable_variables:
+        weight.assign_add(np.random.default_rng(1).normal(0, 0.15, weight.shape))
+    bytes_ = np.repeat(np.arange(256, dtype=np.uint8), 200).reshape(-1, 1, 1, 1)
+    probabilities = np.exp(model.log_prob(bytes_)).reshape(256, 200).mean(axis=1)
+    np.testing.assert_allclose(np.sum(probabilities), 1, atol=0.02)
 
 
 def test_probes_estimate_the_exact_divergence(monkeypatch: pytest.MonkeyPatch) -> None:

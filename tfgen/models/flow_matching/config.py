@@ -45,9 +45,7 @@ class FlowMatchingConfig(ModelConfig):
     probes: int = option(1, "probes of the divergence in log p(x)", minimum=1, sampling=True)
 
     def check_options(self) -> None:
-        """Refuses guidance by velocities that are not trained, and shortcuts for a likelihood."""
-        if self.shortcuts and self.objective == "likelihood":
-            raise UsageError("--shortcuts are for samples; leave out --objective likelihood")
+        """Refuses guidance by velocities that are not trained."""
         if self.guidance != 1 and (self.shortcuts or not self.label_dropout):
             reason = "shortcuts have none" if self.shortcuts else "it needs --label-dropout"
             raise UsageError(f"--sampling-guidance {self.guidance:g} cannot be used: {reason}")

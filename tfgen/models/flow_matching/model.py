@@ -90,6 +90,7 @@ class FlowMatching(GenerativeModel):
     Config = FlowMatchingConfig
     config: FlowMatchingConfig
     preprocessing: Dequantized | Identity
+    _graphs: dict[Any, Callable[..., Any]]
     density = "estimate"
     curves = (Curve("squared error of the velocity, mean over pixels", ("loss",)),)
 
@@ -116,6 +117,8 @@ class FlowMatching(GenerativeModel):
             context = (context_size(config.num_classes),)
             build_network(network, [config.image_shape, context], config.image_shape, "network")
         self.track_average(trained_weights(self), config.ema_decay)
+        # Keras would track an attribute that is set.
+        object.__setattr__(self, "_graphs", {})
 
     @property
     def latent_dim(self) -> int:
@@ -182,8 +185,9 @@ class FlowMatching(GenerativeModel):
     ) -> tf.Tensor:
         """|v(x_t, t) − (x₁ − x₀)|², the mean over the entries of an event, `[B]`.
 
-        For the likelihood, it is weighted by t² and by the range of logits of t. The average over
-        times is then that of ½ |x̂₁ − x₁|² over signal-to-noise ratios t² / (1 − t)².
+        For the likelihood, it is weighted by t² and by the range of the logits of t. Its average
+        over times is then the integral of ½ |x̂₁ − x₁|² over signal-to-noise ratios t² / (1 − t)²,
+        where x̂₁ is the mean of x₁ given x_t.
 
         Args:
             images: `uint8[B, H, W, C]`.
@@ -276,29 +280,24 @@ class FlowMatching(GenerativeModel):
         positions = (tf.range(tf.cast(size, dtype)) / tf.cast(size, dtype) + offset) % 1
         if self.config.objective == "likelihood":
             return tf.sigmoid(TIME_LOGITS[0] + (TIME_LOGITS[1] - TIME_LOGITS[0]) * positions)
-        if not share:
-            return positions
-        normal = tf.math.ndtri(tf.clip_by_value(positions / share, 1e-5, 1 - 1e-5))
+        normal = tf.math.ndtri(tf.clip_by_value(positions / max(share, 1e-5), 1e-5, 1 - 1e-5))
         uniform = (positions - share) / max(1 - share, 1e-5)
         return tf.where(positions < share, tf.sigmoid(normal), uniform)
 
     # --- use ----------------------------------------------------------------------------
 
     def set_sampling(self, **options: Any) -> None:
-        """As for any model; `decode` is traced anew."""
+        """As for any model; what uses a solver is traced anew."""
         super().set_sampling(**options)
-        self.__dict__.pop("_decoder", None)
-
-    @functools.cached_property
-    def _decoder(self) -> Callable[..., tf.Tensor]:
-        function = functools.partial(super().apply_averaged, self.decode_events)
-        return tf.function(function, autograph=False, reduce_retracing=True)
+        self._graphs.clear()
 
     def apply_averaged(self, function: Callable[..., Any], *batches: tf.Tensor | None) -> Any:
-        """As for any model; all calls of `decode` in Python share the graph of their solver."""
-        if function == self.decode_events and tf.executing_eagerly():
-            return self._decoder(*batches)
-        return super().apply_averaged(function, *batches)
+        """As for any model; all calls of a method in Python share the graph of its solver."""
+        call: Any = functools.partial(super().apply_averaged, function)
+        if tf.executing_eagerly():
+            graph = tf.function(call, autograph=False, reduce_retracing=True)
+            call = self._graphs.setdefault(getattr(function, "args", (function,)), graph)
+        return call(*batches)
 
     def decode_events(self, latents: tf.Tensor, labels: Labels = None) -> tf.Tensor:
         """Events x₁, `[B, *event_shape]`, at the ends of the paths that begin at the latents."""
@@ -347,9 +346,8 @@ class FlowMatching(GenerativeModel):
         The bound is E[log p(x + u)] (Theis et al. 2016), here for one u. log p is that of the
         solution without guidance; see `event_log_prob`.
         """
-        dtype = self.likelihood_dtype
-        events, log_det = self.preprocessing.events_and_log_det(images, noise, dtype)
-        return self.event_log_prob(events, noise, labels) + log_det
+        ends, log_det = self.preprocessing.events_and_log_det(images, noise, self.likelihood_dtype)
+        return self.event_log_prob(ends, noise, labels) + log_det
 
     def event_log_prob(self, events: tf.Tensor, noise: Noise, labels: Labels = None) -> tf.Tensor:
         """log p(x₁) = log p(x₀) − ∫ div v dt of events, nats, `[B]`; uses the raw weights.
@@ -373,31 +371,26 @@ class FlowMatching(GenerativeModel):
             signs = noise.uniform(size, (count, self.latent_dim), PROBES, events.dtype)
             directions = (2 * tf.cast(signs < 0.5, events.dtype) - 1) / math.sqrt(count)
 
+        shape = [-1, *self.config.image_shape]
+        along, of_labels = tf.reshape(directions, shape), labels
+        if labels is not None:
+            of_labels = tf.repeat(labels, count, axis=0)
+
         def derivative(root: tf.Tensor, state: State) -> State:
             """By s, where t = 1 − s²."""
-            slopes = self._velocity_and_divergence(state[0], 1 - root**2, labels, directions)
-            return tuple(-2 * root * slope for slope in slopes)
+            repeated = tf.repeat(state[0], count, axis=0)
+            times = tf.fill(tf.shape(along)[:1], 1 - root**2)
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(repeated)
+                velocities = self.velocity(repeated, times, of_labels)
+            products = along * tape.gradient(velocities, repeated, output_gradients=along)
+            divergences = tf.reduce_sum(tf.reshape(products, [size, -1]), axis=1)
+            return -2 * root * velocities[::count], -2 * root * divergences
 
         state = (events, tf.zeros([size], events.dtype))
         starts, change = solve(derivative, state, 0.0, 1.0, self.config.density_steps, "rk4")
         squares = tf.reduce_sum(tf.reshape(starts, [size, -1]) ** 2, axis=1)
         return change - 0.5 * (squares + self.latent_dim * math.log(2 * math.pi))
-
-    def _velocity_and_divergence(
-        self, events: tf.Tensor, time: tf.Tensor, labels: Labels, directions: tf.Tensor
-    ) -> State:
-        """v(x, t) `[B, *event_shape]` and its divergence `[B]`, from directions `[B, N, D]`."""
-        count, shape = directions.shape[1], [-1, *self.config.image_shape]
-        repeated, along = tf.repeat(events, count, axis=0), tf.reshape(directions, shape)
-        times = tf.fill(tf.shape(along)[:1], time)
-        if labels is not None:
-            labels = tf.repeat(labels, count, axis=0)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(repeated)
-            velocities = self.velocity(repeated, times, labels)
-        products = along * tape.gradient(velocities, repeated, output_gradients=along)
-        traces = tf.reduce_sum(tf.reshape(products, [-1, *directions.shape[1:]]), axis=[1, 2])
-        return velocities[::count], traces
 
 
 def per_event(values: tf.Tensor, events: tf.Tensor) -> tf.Tensor:
