@@ -140,8 +140,7 @@ class FlowMatching(GenerativeModel):
         The network's inputs and targets have variance 1 at all times if events have mean 0 and
         standard deviation `data_stddev` (Karras et al. 2022, "Elucidating the design space of
         diffusion-based generative models"). Where the network is 0, v is then the best linear
-        function of x. The default 0.5 is the paper's; docs/flow-matching.md compares it with the
-        values of MNIST.
+        function of x. The default 0.5 is the paper's.
 
         Args:
             events: x, `[B, *event_shape]`.
