@@ -5,13 +5,13 @@ import contextlib
 import functools
 import os
 import re
-import select
 import shutil
 import signal
 import subprocess
 import symtable
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -234,57 +234,51 @@ class Process:
     def start_clock(self) -> None:
         """Gives the next exercise all its seconds."""
         if self._process is None:
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
             options: Any = {"env": _ENVIRONMENT, "cwd": self._folder, "start_new_session": True}
-            options |= {**pipes, "stderr": subprocess.DEVNULL}
+            options |= {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            options["stderr"] = subprocess.DEVNULL
             self._process = subprocess.Popen(confinement()[0], **options)
             self._end = time.monotonic() + _START_SECONDS
             self.call("", [["modules", f"import {name}", 0] for name in self._modules], [])
         self._end = time.monotonic() + self._seconds
 
     def call(self, name: str, statements: list[Any], inputs: list[Any]) -> Any:
-        """Calls an answer on inputs, as `_runner.call` does.
-
-        Raises:
-            Mistake: there is no reply in time.
-        """
+        """Calls an answer on inputs, as `_runner.call` does; a lack of a reply is a mistake."""
         if self._process is None:
             self.start_clock()
+        timer = threading.Timer(self._end - time.monotonic(), self._kill)
+        timer.start()
         try:
-            request = _runner.frame(_runner.dumps([name, statements, inputs]))
-            return _runner.loads(self._exchange(request))
+            reply = _runner.loads(self._exchange([name, statements, inputs]))
         except Exception as error:  # of a reply that an answer wrote, too
             self.close()
-            known = isinstance(error, Mistake)
-            raise Mistake(str(error) if known else "ends the Python process") from error
+            text = str(error) if isinstance(error, Mistake) else "ends the Python process"
+            reply = {"mistake": text}
+        finally:
+            timer.cancel()
+        if time.monotonic() > self._end:
+            self.close()
+            return {"mistake": f"takes longer than {self._seconds} s"}
+        return reply
 
-    def _exchange(self, request: bytes) -> bytes:
-        """Writes a request and reads the reply; blocks no longer than the clock runs."""
+    def _exchange(self, request: list[Any]) -> bytes:
         assert self._process is not None and self._process.stdin and self._process.stdout
-        to, of = self._process.stdin.fileno(), self._process.stdout.fileno()
-        os.set_blocking(to, False)
-        reply, size = bytearray(), 8
-        while len(reply) < size:
-            left = max(0.0, self._end - time.monotonic())
-            readable, writable, _ = select.select([of], [to] if request else [], [], left)
-            if not readable and not writable:
-                raise Mistake(f"takes longer than {self._seconds} s")
-            if writable:
-                request = request[os.write(to, request) :]
-            if readable:
-                reply += (part := os.read(of, _MAX_REPLY))
-                if not part:
-                    raise EOFError
-            if len(reply) >= 8:
-                size = 8 + int.from_bytes(reply[:8], "little")
-            if size > _MAX_REPLY:
-                raise Mistake(f"returns more than {_MAX_REPLY >> 20} MB")
-        return bytes(reply[8:size])
+        self._process.stdin.write(_runner.frame(_runner.dumps(request)))
+        self._process.stdin.flush()
+        size = int.from_bytes(self._process.stdout.read(8), "little")
+        if size > _MAX_REPLY:
+            raise Mistake(f"returns more than {_MAX_REPLY >> 20} MB")
+        return self._process.stdout.read(size)
 
     def close(self) -> None:
         """Ends the process."""
         if self._process is not None:
+            self._kill()
+            # Closes the pipes, one of which may hold a request that nobody reads, and waits.
+            with contextlib.suppress(BrokenPipeError), self._process:
+                self._process = None
+
+    def _kill(self) -> None:
+        if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            with self._process:  # closes the pipes and waits
-                self._process = None

@@ -6,6 +6,7 @@ import re
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from tfgen.errors import UsageError, WorkError
 
@@ -67,7 +68,7 @@ def _run(notebook: NotebookNode, name: str, is_small: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="tfgen-") as folder:
         # Sockets in the file system, which no other user of the machine can open.
         sockets = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
-        options = {"record_timing": False, "extra_arguments": [_PRELUDE]}
+        options: Any = {"record_timing": False, "extra_arguments": [_PRELUDE]}
         client = NotebookClient(notebook, config=Config({"KernelManager": sockets}), **options)
         try:
             client.execute(env=environment, cwd=folder)
