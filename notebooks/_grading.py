@@ -129,23 +129,21 @@ class Cells:
     def __init__(self, notebook: NotebookNode):
         self.changes: dict[str, list[int]] = {}
         self.broken: dict[str, str] = {}
-        # The cell, its text and the index in it of each statement.
-        self._places: list[tuple[str, str, int]] = []
-        self._uses: list[set[str]] = []
+        # Of each statement its cell, the cell's text and the index in it; and the names it uses.
+        self._statements: list[tuple[list[Any], set[str]]] = []
         self._modules = {"get_ipython"}
         self._effects: dict[str, set[str]] = {}  # what a call of a function changes
         for number, cell in enumerate(code_cells(notebook), 1):
             try:
                 text = _python(cell.source)
                 for index, statement in enumerate(ast.parse(text).body):
-                    self._places.append((f"code cell {number}", text, index))
-                    self._add(statement)
+                    self._add(statement, [f"code cell {number}", text, index])
             except SyntaxError as error:
                 names = re.findall(r"^(?:def )?(\w+)", cell.source, re.MULTILINE)
                 mistake = f"line {error.lineno} of its cell raises SyntaxError: {error.msg}"
                 self.broken |= dict.fromkeys(names, mistake)
 
-    def _add(self, statement: ast.stmt) -> None:
+    def _add(self, statement: ast.stmt, place: list[Any]) -> None:
         table = symtable.symtable(ast.unparse(statement), "cell", "exec")
         symbols, uses = table.get_symbols(), set(_globals(table))
         names = {each.get_name() for each in symbols if each.is_assigned() or each.is_imported()}
@@ -157,12 +155,11 @@ class Cells:
             # Another name of the same thing, or of a part of it.
             self._modules |= names if other in self._modules else set()
             changed.add(other)
-            uses |= names
         elif isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*":
             names.add("*")
         for name in names | (changed & self.changes.keys()):
-            self.changes.setdefault(name, []).append(len(self._uses))
-        self._uses.append(uses)
+            self.changes.setdefault(name, []).append(len(self._statements))
+        self._statements.append((place, uses))
 
     def _changed(self, statement: ast.stmt, uses: set[str]) -> Iterator[str]:
         """The names of what a statement may change, by an item, an attribute, or a call."""
@@ -178,9 +175,8 @@ class Cells:
                 elif base not in self._modules or uses <= self._modules:  # as to set a seed
                     yield base
             elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-                for item in (*node.value.args, *(key.value for key in node.value.keywords)):
-                    if _base(item) not in self._modules | self._effects.keys():
-                        yield _base(item)
+                passed = {_base(item) for item in (*node.value.args, *node.value.keywords)}
+                yield from passed - self._modules - self._effects.keys()
 
     def source(self, name: str, stand_ins: dict[str, str]) -> list[Any]:
         """The statements that define a function and all that it uses, for `_runner.py`.
@@ -194,11 +190,11 @@ class Cells:
             done.add(key := waiting.pop())
             for index in set(self.changes.get(key, [])) - chosen:
                 chosen.add(index)
-                waiting |= self._uses[index] - done
+                waiting |= self._statements[index][1] - done
         own = [f"{key} = {value}" for key, value in stand_ins.items()]
         own[:0] = ["import tensorflow as tf"] if "tf." in "".join(own) else []
         replaced = [[f"stand-in {number}", text, 0] for number, text in enumerate(own)]
-        return [*replaced, *(list(self._places[index]) for index in sorted(chosen))]
+        return [*replaced, *(self._statements[index][0] for index in sorted(chosen))]
 
 
 def _python(source: str) -> str:
@@ -209,17 +205,15 @@ def _python(source: str) -> str:
 
 
 def _base(node: ast.AST) -> str:
-    """The name `a` of `a`, `a.b`, `a[b]` and so on; "" of anything else."""
-    while isinstance(node, ast.Attribute | ast.Subscript | ast.Starred):
+    """The name `a` of `a`, `a.b`, `a[b]`, `*a` and `b=a`; "" of anything else."""
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Starred | ast.keyword):
         node = node.value
     return node.id if isinstance(node, ast.Name) else ""
 
 
 def _globals(table: symtable.SymbolTable) -> Iterator[str]:
-    is_module = table.get_type() == "module"
-    for symbol in table.get_symbols():
-        if symbol.is_global() or (is_module and symbol.is_referenced()):
-            yield symbol.get_name()
+    """The global names that a statement uses or sets."""
+    yield from (symbol.get_name() for symbol in table.get_symbols() if symbol.is_global())
     for child in table.get_children():
         yield from _globals(child)
 

@@ -6,7 +6,6 @@ import re
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from tfgen.errors import UsageError, WorkError
 
@@ -68,8 +67,9 @@ def _run(notebook: NotebookNode, name: str, is_small: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="tfgen-") as folder:
         # Sockets in the file system, which no other user of the machine can open.
         sockets = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
-        options: Any = {"record_timing": False, "extra_arguments": [_PRELUDE]}
-        client = NotebookClient(notebook, config=Config({"KernelManager": sockets}), **options)
+        options = {"record_timing": False, "extra_arguments": [_PRELUDE]}
+        config = Config({"KernelManager": sockets, "NotebookClient": options})
+        client = NotebookClient(notebook, config=config)
         try:
             client.execute(env=environment, cwd=folder)
         except CellExecutionError as error:

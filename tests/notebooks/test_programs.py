@@ -71,7 +71,8 @@ ANSWERS = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a copy of the programs and one notebook, `tiny`."""
     folder = tmp_path_factory.mktemp("course")
-    (folder / "notebooks" / "checks").mkdir(parents=True)
+    for name in ("assignments", "checks"):
+        (folder / "notebooks" / name).mkdir(parents=True)
     programs = (PACKAGE / f"{name}.py" for name in ("assign", "check", "run"))
     for path in (*PACKAGE.glob("_*.py"), *programs):
         shutil.copy(path, folder / "notebooks")
