@@ -5,6 +5,10 @@ checkout, `import notebooks` makes this package available under that name.
 """
 
 import sys
+from pathlib import Path
+
+# The documents with the records of longer trainings, beside this package wherever it is.
+RECORDS = Path(__file__).resolve().parents[1] / "docs"
 
 if __name__ == "notebooks":
     sys.modules["tfgen.notebooks"] = sys.modules[__name__]

@@ -16,18 +16,12 @@ from tfgen.errors import UsageError
 from tfgen.settings.fields import hint
 from tfgen.system.atomic import write_bytes
 
+from .checks import notebook_names
+
 FOLDER = Path(__file__).parent
 ASSIGNMENTS = FOLDER / "assignments"
-# A source begins with jupytext's header; the other files of this folder are programs.
-_HEADER = "# ---\n# jupyter:\n"
 _LANGUAGE = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"}
 _LANGUAGE |= {"pygments_lexer": "ipython3"}
-
-
-def source_names() -> list[str]:
-    """The names of the notebooks, by their sources in this folder."""
-    paths = sorted(FOLDER.glob("[a-z]*.py"))
-    return [path.stem for path in paths if path.read_text("utf-8").startswith(_HEADER)]
 
 
 def check_names(names: list[str]) -> list[str]:
@@ -36,7 +30,7 @@ def check_names(names: list[str]) -> list[str]:
     Raises:
         UsageError: a name is unknown.
     """
-    known = source_names()
+    known = notebook_names()
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(f"no notebook is called {unknown[0]!r}{hint(unknown[0], known)}")

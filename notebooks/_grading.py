@@ -5,13 +5,13 @@ import contextlib
 import functools
 import os
 import re
-import select
 import shutil
 import signal
 import subprocess
 import symtable
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,23 +129,21 @@ class Cells:
     def __init__(self, notebook: NotebookNode):
         self.changes: dict[str, list[int]] = {}
         self.broken: dict[str, str] = {}
-        # The cell, its text and the index in it of each statement.
-        self._places: list[tuple[str, str, int]] = []
-        self._uses: list[set[str]] = []
+        # Of each statement its cell, the cell's text and the index in it; and the names it uses.
+        self._statements: list[tuple[list[Any], set[str]]] = []
         self._modules = {"get_ipython"}
         self._effects: dict[str, set[str]] = {}  # what a call of a function changes
         for number, cell in enumerate(code_cells(notebook), 1):
             try:
                 text = _python(cell.source)
                 for index, statement in enumerate(ast.parse(text).body):
-                    self._places.append((f"code cell {number}", text, index))
-                    self._add(statement)
+                    self._add(statement, [f"code cell {number}", text, index])
             except SyntaxError as error:
                 names = re.findall(r"^(?:def )?(\w+)", cell.source, re.MULTILINE)
                 mistake = f"line {error.lineno} of its cell raises SyntaxError: {error.msg}"
                 self.broken |= dict.fromkeys(names, mistake)
 
-    def _add(self, statement: ast.stmt) -> None:
+    def _add(self, statement: ast.stmt, place: list[Any]) -> None:
         table = symtable.symtable(ast.unparse(statement), "cell", "exec")
         symbols, uses = table.get_symbols(), set(_globals(table))
         names = {each.get_name() for each in symbols if each.is_assigned() or each.is_imported()}
@@ -157,12 +155,11 @@ class Cells:
             # Another name of the same thing, or of a part of it.
             self._modules |= names if other in self._modules else set()
             changed.add(other)
-            uses |= names
         elif isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*":
             names.add("*")
         for name in names | (changed & self.changes.keys()):
-            self.changes.setdefault(name, []).append(len(self._uses))
-        self._uses.append(uses)
+            self.changes.setdefault(name, []).append(len(self._statements))
+        self._statements.append((place, uses))
 
     def _changed(self, statement: ast.stmt, uses: set[str]) -> Iterator[str]:
         """The names of what a statement may change, by an item, an attribute, or a call."""
@@ -178,9 +175,8 @@ class Cells:
                 elif base not in self._modules or uses <= self._modules:  # as to set a seed
                     yield base
             elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-                for item in (*node.value.args, *(key.value for key in node.value.keywords)):
-                    if _base(item) not in self._modules | self._effects.keys():
-                        yield _base(item)
+                passed = {_base(item) for item in (*node.value.args, *node.value.keywords)}
+                yield from passed - self._modules - self._effects.keys()
 
     def source(self, name: str, stand_ins: dict[str, str]) -> list[Any]:
         """The statements that define a function and all that it uses, for `_runner.py`.
@@ -194,11 +190,11 @@ class Cells:
             done.add(key := waiting.pop())
             for index in set(self.changes.get(key, [])) - chosen:
                 chosen.add(index)
-                waiting |= self._uses[index] - done
+                waiting |= self._statements[index][1] - done
         own = [f"{key} = {value}" for key, value in stand_ins.items()]
         own[:0] = ["import tensorflow as tf"] if "tf." in "".join(own) else []
         replaced = [[f"stand-in {number}", text, 0] for number, text in enumerate(own)]
-        return [*replaced, *(list(self._places[index]) for index in sorted(chosen))]
+        return [*replaced, *(self._statements[index][0] for index in sorted(chosen))]
 
 
 def _python(source: str) -> str:
@@ -209,17 +205,15 @@ def _python(source: str) -> str:
 
 
 def _base(node: ast.AST) -> str:
-    """The name `a` of `a`, `a.b`, `a[b]` and so on; "" of anything else."""
-    while isinstance(node, ast.Attribute | ast.Subscript | ast.Starred):
+    """The name `a` of `a`, `a.b`, `a[b]`, `*a` and `b=a`; "" of anything else."""
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Starred | ast.keyword):
         node = node.value
     return node.id if isinstance(node, ast.Name) else ""
 
 
 def _globals(table: symtable.SymbolTable) -> Iterator[str]:
-    is_module = table.get_type() == "module"
-    for symbol in table.get_symbols():
-        if symbol.is_global() or (is_module and symbol.is_referenced()):
-            yield symbol.get_name()
+    """The global names that a statement uses or sets."""
+    yield from (symbol.get_name() for symbol in table.get_symbols() if symbol.is_global())
     for child in table.get_children():
         yield from _globals(child)
 
@@ -234,57 +228,51 @@ class Process:
     def start_clock(self) -> None:
         """Gives the next exercise all its seconds."""
         if self._process is None:
-            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
             options: Any = {"env": _ENVIRONMENT, "cwd": self._folder, "start_new_session": True}
-            options |= {**pipes, "stderr": subprocess.DEVNULL}
+            options |= {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            options["stderr"] = subprocess.DEVNULL
             self._process = subprocess.Popen(confinement()[0], **options)
             self._end = time.monotonic() + _START_SECONDS
             self.call("", [["modules", f"import {name}", 0] for name in self._modules], [])
         self._end = time.monotonic() + self._seconds
 
     def call(self, name: str, statements: list[Any], inputs: list[Any]) -> Any:
-        """Calls an answer on inputs, as `_runner.call` does.
-
-        Raises:
-            Mistake: there is no reply in time.
-        """
+        """Calls an answer on inputs, as `_runner.call` does; a lack of a reply is a mistake."""
         if self._process is None:
             self.start_clock()
+        timer = threading.Timer(self._end - time.monotonic(), self._kill)
+        timer.start()
         try:
-            request = _runner.frame(_runner.dumps([name, statements, inputs]))
-            return _runner.loads(self._exchange(request))
+            reply = _runner.loads(self._exchange([name, statements, inputs]))
         except Exception as error:  # of a reply that an answer wrote, too
             self.close()
-            known = isinstance(error, Mistake)
-            raise Mistake(str(error) if known else "ends the Python process") from error
+            text = str(error) if isinstance(error, Mistake) else "ends the Python process"
+            reply = {"mistake": text}
+        finally:
+            timer.cancel()
+        if time.monotonic() > self._end:
+            self.close()
+            return {"mistake": f"takes longer than {self._seconds} s"}
+        return reply
 
-    def _exchange(self, request: bytes) -> bytes:
-        """Writes a request and reads the reply; blocks no longer than the clock runs."""
+    def _exchange(self, request: list[Any]) -> bytes:
         assert self._process is not None and self._process.stdin and self._process.stdout
-        to, of = self._process.stdin.fileno(), self._process.stdout.fileno()
-        os.set_blocking(to, False)
-        reply, size = bytearray(), 8
-        while len(reply) < size:
-            left = max(0.0, self._end - time.monotonic())
-            readable, writable, _ = select.select([of], [to] if request else [], [], left)
-            if not readable and not writable:
-                raise Mistake(f"takes longer than {self._seconds} s")
-            if writable:
-                request = request[os.write(to, request) :]
-            if readable:
-                reply += (part := os.read(of, _MAX_REPLY))
-                if not part:
-                    raise EOFError
-            if len(reply) >= 8:
-                size = 8 + int.from_bytes(reply[:8], "little")
-            if size > _MAX_REPLY:
-                raise Mistake(f"returns more than {_MAX_REPLY >> 20} MB")
-        return bytes(reply[8:size])
+        self._process.stdin.write(_runner.frame(_runner.dumps(request)))
+        self._process.stdin.flush()
+        size = int.from_bytes(self._process.stdout.read(8), "little")
+        if size > _MAX_REPLY:
+            raise Mistake(f"returns more than {_MAX_REPLY >> 20} MB")
+        return self._process.stdout.read(size)
 
     def close(self) -> None:
         """Ends the process."""
         if self._process is not None:
+            self._kill()
+            # Closes the pipes, one of which may hold a request that nobody reads, and waits.
+            with contextlib.suppress(BrokenPipeError), self._process:
+                self._process = None
+
+    def _kill(self) -> None:
+        if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            with self._process:  # closes the pipes and waits
-                self._process = None

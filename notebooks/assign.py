@@ -16,9 +16,7 @@ _PARSER.add_argument("names", nargs="*", metavar="NAME", help="notebooks (defaul
 def main(flags: argparse.Namespace) -> None:
     """Writes the assignments."""
     for name in check_names(flags.names):
-        assignment = make_assignment(name)
-        ASSIGNMENTS.mkdir(exist_ok=True)
-        write_notebook(assignment, ASSIGNMENTS / f"{name}.ipynb")
+        write_notebook(make_assignment(name), ASSIGNMENTS / f"{name}.ipynb")
         print(f"wrote {ASSIGNMENTS / name}.ipynb")
 
 

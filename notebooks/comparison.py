@@ -45,12 +45,12 @@
 import json
 import math
 import os
-import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import Markdown, display
+from tfgen.notebooks import RECORDS
 from tfgen.notebooks.checks import check
 
 import tfgen
@@ -67,8 +67,6 @@ NAMES = {"vae": "VAE", "gan": "GAN", "flow": "flow", "flow-matching": "flow matc
 FAMILIES = ("vae", "gan", "flow")  # of the report
 
 # %%
-# Beside the package `tfgen.notebooks`, in a checkout and in an installed package.
-RECORDS = Path(sys.modules["tfgen.notebooks"].__file__).resolve().parents[1] / "docs"
 VAE_BYTES = RECORDS / "vae-bytes" / "evaluation.json"
 rng = np.random.default_rng(0)
 
@@ -207,9 +205,8 @@ LABELS = {**NAMES, "real": "real images"}
 COLOURS = {family: family_colour(family) for family in NAMES} | {"real": "black"}
 figure, panels = plt.subplots(1, 5, figsize=(14, 3.4), layout="constrained")
 for panel, (name, points) in zip(panels, features.items(), strict=True):
-    value = frechet_distance(
-        points.mean(0), np.cov(points, rowvar=False), test.mean(0), np.cov(test, rowvar=False)
-    )
+    own, real = ((part.mean(0), np.cov(part, rowvar=False)) for part in (points, test))
+    value = frechet_distance(*own, *real)
     assert math.isclose(value, distances.fid(points, test), rel_tol=1e-6)  # tfgen's own
     show(panel, image_grid(images[name][:49])[..., 0], f"{LABELS[name]}: FID {value:.2f}")
 figure.suptitle(f"{SAMPLES} images of each against as many test images")
@@ -410,9 +407,8 @@ def compare_models(*names, parts):
 
 
 shipped = compare_models(*NAMES, parts=("samples",))
-recall, covered = (
-    {name: shipped[name][m].mean for name in shipped} for m in ("recall", "coverage")
-)
+recall = {name: metrics["recall"].mean for name, metrics in shipped.items()}
+covered = {name: metrics["coverage"].mean for name, metrics in shipped.items()}
 assert abs(recall["flow"] - recall["real images"]) < 0.01
 assert min(NAMES, key=covered.get) == "flow" and max(NAMES, key=covered.get) == "gan"
 

@@ -21,7 +21,7 @@
 #   names the mistake if it is not. One derivation and one open task have hints instead.
 # - **In Colab**: upload this notebook, and install tfgen in a first cell with `%pip install FILE`,
 #   where `FILE` is tfgen's wheel. `notebooks/README.md` has the steps. All cells run from an
-#   installed package; where the records of a longer training are found, they are drawn too.
+#   installed package, which has the records of a longer training, too.
 #
 # Sections are in an order for learning; questions have the numbers of the report:
 #
@@ -51,15 +51,14 @@
 import json
 import math
 import os
-import sys
 import time
 import timeit
-from pathlib import Path
 
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import tensorflow as tf
+from tfgen.notebooks import RECORDS
 from tfgen.notebooks.checks import check
 
 import tfgen
@@ -71,7 +70,6 @@ MOON_STEPS, STEPS, SCALE_STEPS = (60, 20, 1) if SMALL else (1500, 1000, 4)  # of
 SCORED, JUDGED = (20, 100) if SMALL else (200, 2000)  # test images
 SEED, FLOW, REAL = 0, tfgen.figures.family_colour("flow"), "black"
 NEUTRAL = tfgen.figures.NEUTRAL_COLOUR
-RECORDS = Path(sys.modules["tfgen.notebooks"].__file__).resolve().parents[1] / "docs"
 
 # %%
 data = tfgen.load_data("mnist")  # uint8 images [N, 28, 28, 1] and their labels
@@ -268,13 +266,12 @@ x = np.linspace(0.02, 4, 400)
 branch = np.exp(log_prob_of_map(tf.constant(x), tf.sqrt).numpy())
 squares = rng.normal(size=50_000) ** 2
 weights = np.full(len(squares), 1 / len(squares) / 0.05)  # bins have the width 0.05
-panels[3].hist(
-    squares, 80, range=(0, 4), weights=weights, histtype="step", color=REAL, label="samples"
-)
-panels[3].plot(x, branch, color=NEUTRAL, label="formula with one z")
-panels[3].plot(x, 2 * branch, color=FLOW, label="sum over z and −z")
-panels[3].set(title="x = z² is not invertible", xlabel="x", ylabel="density", ylim=(0, 1.5))
-panels[3].legend()
+axes, style = panels[3], {"histtype": "step", "color": REAL, "label": "samples"}
+axes.hist(squares, 80, range=(0, 4), weights=weights, **style)
+axes.plot(x, branch, color=NEUTRAL, label="formula with one z")
+axes.plot(x, 2 * branch, color=FLOW, label="sum over z and −z")
+axes.set(title="x = z² is not invertible", xlabel="x", ylabel="density", ylim=(0, 1.5))
+axes.legend()
 plt.show()
 
 # %% [markdown]
@@ -721,9 +718,8 @@ def two_moons(n, seed):
     return (np.stack([x, y], axis=1) + 0.1 * rng.normal(size=(n, 2))).astype(np.float32), moon
 
 
-moons = tfgen.Flow(
-    image_shape=(2,), couplings=8, hidden=(64, 64), seed=SEED, preprocessing=tfgen.Identity()
-)
+points_of_plane = {"image_shape": (2,), "preprocessing": tfgen.Identity()}
+moons = tfgen.Flow(couplings=8, hidden=(64, 64), seed=SEED, **points_of_plane)
 schedule = keras.optimizers.schedules.CosineDecay(1e-3, MOON_STEPS)
 moons.compile(keras.optimizers.Adam(schedule, global_clipnorm=1.0), steps_per_execution=100)
 batches = two_moons(256 * MOON_STEPS, SEED)[0].reshape(MOON_STEPS, 256, 2)
@@ -793,15 +789,10 @@ assert changed <= back.size // 10_000  # rounding may cost a grey level
 # at first and falls to 0 at the end. Samples and validation use a moving average of the weights.
 
 # %%
-flow = tfgen.Flow(
-    architecture="multiscale",
-    scale_steps=(SCALE_STEPS, SCALE_STEPS),
-    scale_channels=(32, 64),
-    components=4,  # logistics of a coupling
-    dequantization="variational",
-    ema_decay=0.99,
-    seed=SEED,
-)
+# Each coupling has 4 logistics.
+sizes = {"scale_steps": (SCALE_STEPS, SCALE_STEPS), "scale_channels": (32, 64), "components": 4}
+training = {"dequantization": "variational", "ema_decay": 0.99, "seed": SEED}
+flow = tfgen.Flow(architecture="multiscale", **sizes, **training)
 rise = {"warmup_target": 3e-3, "warmup_steps": STEPS // 15}
 schedule = keras.optimizers.schedules.CosineDecay(1e-4, STEPS - STEPS // 15, **rise)
 flow.compile(keras.optimizers.Adam(schedule, global_clipnorm=1.0))
@@ -809,23 +800,17 @@ samples = {"before training": flow.sample(36, seed=SEED)}
 
 # %%
 chunk, bits = STEPS // 6 * 32, {"training": [], "validation": []}
+options = {"validation_data": (data.validation.images[:500], None), "batch_size": 32, "verbose": 0}
 for part in range(6):
-    history = flow.fit(
-        data.train.images[part * chunk : (part + 1) * chunk],
-        validation_data=(data.validation.images[:500], None),
-        batch_size=32,
-        initial_epoch=part,
-        epochs=part + 1,
-        verbose=0,
-    ).history
+    images = data.train.images[part * chunk : (part + 1) * chunk]
+    history = flow.fit(images, initial_epoch=part, epochs=part + 1, **options).history
     bits["training"] += history["bits_per_dim"]
     bits["validation"] += history["val_bits_per_dim"]
     if part in (2, 5):
         samples["half way" if part == 2 else "after training"] = flow.sample(36, seed=SEED)
 
 # %%
-log = RECORDS / "flow" / "metrics.jsonl"
-record = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
+record = [json.loads(line) for line in (RECORDS / "flow" / "metrics.jsonl").open()]
 figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
 images = chunk * np.arange(1, 7) / 50_000
 for (name, values), style in zip(bits.items(), ("-o", "--o"), strict=True):
@@ -842,27 +827,23 @@ assert bits["validation"][-1] < (9 if SMALL else 1.3)
 # %% [markdown]
 # *Figure 3.9, figure 7 of the report.* Bits/dim of training images (means between two points) and
 # of validation images, against the epochs on a logarithmic axis. Green: the record of the report's
-# network, trained by `tfgen-train flow --seed 0` for 40 epochs, where the notebook finds it. Black:
-# the training above, which is below 1.85 within a fifth of an epoch.
+# network, trained by `tfgen-train flow --seed 0` for 40 epochs. Black: the training above, which is
+# below 1.85 within a fifth of an epoch.
 
 # %%
 recorded = [RECORDS / "flow" / f"samples-{epoch}.png" for epoch in (0, 20, 40)]
-rows = 2 if record else 1
-figure, panels = plt.subplots(
-    rows, 3, figsize=(10, 3.6 * rows), layout="constrained", squeeze=False
-)
+figure, panels = plt.subplots(2, 3, figsize=(10, 7.2), layout="constrained")
 for axes, (name, images) in zip(panels[0], samples.items(), strict=True):
     show_images(axes, images, 6, name)
-for axes, path in zip(panels[1:].ravel(), recorded, strict=False):
+for axes, path in zip(panels[1], recorded, strict=True):
     axes.imshow(plt.imread(path), cmap="gray")
     axes.set_axis_off()
 plt.show()
 
 # %% [markdown]
 # *Figure 3.10, figure 8 of the report.* Samples before, half way and after, each time from the same
-# latents. Second row: the record of the report's network, before, after 20 and after 40 epochs,
-# where the notebook finds it. Convolutions and two scales make strokes that hold together, after a
-# fraction of the training.
+# latents. Second row: the record of the report's network, before, after 20 and after 40 epochs.
+# Convolutions and two scales make strokes that hold together, after a fraction of the training.
 #
 # ## Are digits likelier than other images?
 #

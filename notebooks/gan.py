@@ -45,7 +45,6 @@
 # %% tags=["setup"]
 import json
 import os
-from pathlib import Path
 
 import keras
 import matplotlib.pyplot as plt
@@ -55,6 +54,7 @@ import tensorflow as tf
 import tfgen
 from tfgen.data import train_batches
 from tfgen.models.gan.losses import LOSSES
+from tfgen.notebooks import RECORDS
 from tfgen.notebooks.checks import check
 from tfgen.publishing.versions import shipped_folder
 
@@ -64,7 +64,6 @@ FROZEN_STEPS = 40 if SMALL else 150  # of a discriminator while the generator wa
 RING_STEPS = 20 if SMALL else 1000  # of the generator on the ring, with each loss
 DIGIT_STEPS, DIGIT_POINT = (40, 10) if SMALL else (3000, 50)  # on MNIST; steps of one point
 REAL_COLOUR, GAN_COLOUR = tfgen.figures.REAL_COLOUR, tfgen.figures.family_colour("gan")
-RECORDS = Path(tfgen.__file__).resolve().parents[1] / "docs" / "gan"  # in a checkout
 keras.utils.set_random_seed(0)
 tf.get_logger().setLevel("ERROR")
 
@@ -91,7 +90,14 @@ data = tfgen.load_data("mnist")
 gan = tfgen.GAN(seed=0)
 latents = gan.latents(tfgen.image_seeds(0, 64))
 fake_images = gan.generate(latents)
-real_images = tf.cast(data.train.images[:64], tf.float32) / 127.5 - 1  # bytes 0…255 to −1…1
+
+
+def scaled(images):
+    """Images of bytes 0…255 as numbers in −1…1."""
+    return tf.cast(images, tf.float32) / 127.5 - 1
+
+
+real_images = scaled(data.train.images[:64])
 
 print("G:", latents.shape, "→", fake_images.shape)
 print("D:", fake_images.shape, "→", gan.discriminate(fake_images).shape)
@@ -277,7 +283,6 @@ best = optimal_discriminator(log_p_data, log_p_g)
 hidden = [keras.layers.Dense(64, activation="swish") for _ in range(2)]
 network = keras.Sequential([keras.Input([1]), *hidden, keras.layers.Dense(1)])
 optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(5e-3, TOY_STEPS))
-optimizer.build(network.trainable_variables)
 
 
 @tf.function
@@ -285,7 +290,7 @@ def train_on_points(real, fake):
     """One step of a discriminator of points on a line, whose generator does not move."""
     with tf.GradientTape() as tape:
         loss = discriminator_loss(network(real), network(fake))
-    optimizer.apply(tape.gradient(loss, network.trainable_variables))
+    optimizer.apply(tape.gradient(loss, network.trainable_variables), network.trainable_variables)
 
 
 rng = np.random.default_rng(0)
@@ -530,18 +535,14 @@ def move_discriminator(real, latents):
 
 
 batches = train_batches(data.train.images, batch_size=64, seed=0).take(FROZEN_STEPS)
-norms = [
-    move_discriminator(tf.cast(images, tf.float32) / 127.5 - 1, tf.random.normal([64, 100]))
-    for images in batches
-]
+norms = [move_discriminator(scaled(images), tf.random.normal([64, 100])) for images in batches]
 
 # %%
 figure, axes = plt.subplots(figsize=(6, 3.6), layout="constrained")
 for (words, (_, colour)), curve in zip(GENERATOR_LOSSES.items(), np.transpose(norms), strict=True):
     axes.semilogy(curve, color=colour, label=words)
-axes.set(
-    xlabel="steps of $D$, while $G$ waits", ylabel="norm of the gradient by the weights of $G$"
-)
+axes.set_xlabel("steps of $D$, while $G$ waits")
+axes.set_ylabel("norm of the gradient by the weights of $G$")
 axes.legend(fontsize=8)
 plt.show()
 assert norms[-1][0] < 0.2 * norms[-1][1]
@@ -650,10 +651,8 @@ def train_on_ring(loss, critic_steps=5, steps=RING_STEPS, rate=1e-3):
     """Samples `[STARTS, 1000, 2]` of a GAN that is trained on the ring."""
     weights = {loss_of_generator: make_weights(2), loss_of_critic: make_weights(1)}
     generator, critic = weights.values()
-    adams = {
-        turn: keras.optimizers.Adam(rate, beta_1=0.5, use_ema=True, ema_momentum=0.99)
-        for turn in weights
-    }
+    options = {"beta_1": 0.5, "use_ema": True, "ema_momentum": 0.99}
+    adams = {turn: keras.optimizers.Adam(rate, **options) for turn in weights}
 
     @tf.function
     def take_turn(turn):
@@ -683,9 +682,8 @@ def captured_modes(points):
 
 def draw_starts(samples):
     """A row for each loss of `samples`, a column for each start; prints what was captured."""
-    size = (1.7 * STARTS, 1.7 * len(samples) + 0.2)
-    figure, panels = plt.subplots(len(samples), STARTS, figsize=size, squeeze=False)
-    figure.set_layout_engine("constrained")
+    size = {"figsize": (1.7 * STARTS, 1.7 * len(samples) + 0.2), "layout": "constrained"}
+    _, panels = plt.subplots(len(samples), STARTS, squeeze=False, **size)
     for (name, starts), row in zip(samples.items(), panels, strict=True):
         modes, shares = zip(*map(captured_modes, starts), strict=True)
         print(f"{name:<15} {np.mean(modes):.1f} modes, {np.mean(shares):4.0%} within 3σ of a mode")
@@ -744,11 +742,10 @@ for half in range(2):
 
 # %%
 curves = {"steps of the convolutional GAN": (DIGIT_POINT * np.arange(1, len(history) + 1), history)}
-if (RECORDS / "metrics.jsonl").is_file():
-    record = [json.loads(line) for line in (RECORDS / "metrics.jsonl").open()]
+if (RECORDS / "gan" / "metrics.jsonl").is_file():
+    record = [json.loads(line) for line in (RECORDS / "gan" / "metrics.jsonl").open()]
     curves["epochs of the report's GAN"] = (np.arange(1, len(record) + 1), record)
-figure, panels = plt.subplots(1, len(curves), figsize=(10, 3.8), squeeze=False)
-figure.set_layout_engine("constrained")
+_, panels = plt.subplots(1, len(curves), figsize=(10, 3.8), layout="constrained", squeeze=False)
 for axes, (label, (positions, logs)) in zip(panels[0], curves.items(), strict=True):
     for name, colour, times in (("generator", GAN_COLOUR, 1), ("discriminator", "saddlebrown", 2)):
         losses = [log[f"{name}_loss"] for log in logs]
@@ -792,7 +789,7 @@ tfgen.figures.picture(np.concatenate(stages), title, columns=16, row_axis=row_ax
 # In a checkout, the next cell also shows the samples of the report's networks.
 
 # %%
-pictures = [RECORDS / f"samples-{epoch}.png" for epoch in (0, 100, 200)]
+pictures = [RECORDS / "gan" / f"samples-{epoch}.png" for epoch in (0, 100, 200)]
 if all(path.is_file() for path in pictures):
     figure, panels = plt.subplots(1, 3, figsize=(10, 3.8), layout="constrained")
     for axes, path in zip(panels, pictures, strict=True):
@@ -867,10 +864,7 @@ def digit_logits(images):
 candidates = np.asarray(shipped.latents(tfgen.image_seeds(0, 200)))
 certainty = tf.nn.log_softmax(digit_logits(shipped.decode(candidates))).numpy()
 start, end = (candidates[np.argmax(certainty[:, digit])] for digit in (2, 6))
-paths = {
-    "straight line": np.linspace(start, end, 7),
-    "great circle": spherical_path(start, end, 7),
-}
+paths = {"straight line": np.linspace(start, end, 7), "great circle": spherical_path(start, end, 7)}
 decoded = [shipped.decode(path.astype(np.float32)) for path in paths.values()]
 for words, path, images in zip(paths, paths.values(), decoded, strict=True):
     digits = " ".join(map(str, digit_logits(images).argmax(axis=1)))

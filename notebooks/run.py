@@ -1,7 +1,6 @@
 """`python -m notebooks.run [NAME …]`: runs notebooks from top to bottom and prints their times."""
 
 import argparse
-import logging
 import os
 import re
 import tempfile
@@ -41,6 +40,8 @@ def main(flags: argparse.Namespace) -> None:
         total += seconds
         print(f"{name}: {seconds:.0f} s", flush=True)
         if flags.save:
+            # The kernel's own metadata name the version of Python.
+            notebook.metadata = read_source(name).metadata
             write_notebook(notebook, FOLDER / f"{name}.ipynb")
     print(f"together: {total:.0f} s")
 
@@ -60,31 +61,23 @@ def _run(notebook: NotebookNode, name: str, is_small: bool) -> None:
     from nbclient.exceptions import CellExecutionError, DeadKernelError
     from traitlets.config import Config
 
-    log = logging.getLogger("tfgen.notebooks")
-    log.setLevel(logging.CRITICAL)  # what went wrong is raised too
     small = "1" if is_small else ""
     environment = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", TFGEN_NOTEBOOKS_SMALL=small)
     environment.pop("MPLBACKEND", None)  # else no picture becomes an output
-    language = dict(notebook.metadata["language_info"])
     with tempfile.TemporaryDirectory(prefix="tfgen-") as folder:
         # Sockets in the file system, which no other user of the machine can open.
         sockets = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
-        config = Config({"KernelManager": sockets})
-        client = NotebookClient(
-            notebook, record_timing=False, extra_arguments=[_PRELUDE], config=config, log=log
-        )
-        work = Path(folder, "work")
-        work.mkdir()
+        options = {"record_timing": False, "extra_arguments": [_PRELUDE]}
+        config = Config({"KernelManager": sockets, "NotebookClient": options})
+        client = NotebookClient(notebook, config=config)
         try:
-            client.execute(env=environment, cwd=str(work))
+            client.execute(env=environment, cwd=folder)
         except CellExecutionError as error:
             print(re.sub(r"\x1b\[[\d;]*m", "", error.traceback))  # without colours
             text = " ".join(f"{error.ename}: {error.evalue}".split()).removesuffix(":")
             raise WorkError(f"{name}: a cell raises {text}") from error
         except DeadKernelError as error:
             raise WorkError(f"{name}: a cell ends the Python process") from error
-    # The kernel's own names the version of Python.
-    notebook.metadata["language_info"] = language
 
 
 if __name__ == "__main__":

@@ -454,9 +454,8 @@ def solve_model(x):
     """log p(x) of points `[N, 5]` in nats, `[N]`, and their posteriors, N normal distributions."""
     variance = tf.exp(2 * log_s)
     covariance = tf.linalg.inv(np.eye(2) + tf.transpose(W) @ W / variance)
-    posterior = tfd.MultivariateNormalTriL(
-        x @ W @ covariance / variance, tf.linalg.cholesky(covariance)
-    )
+    mean = x @ W @ covariance / variance
+    posterior = tfd.MultivariateNormalTriL(mean, tf.linalg.cholesky(covariance))
     scale = tf.linalg.cholesky(W @ tf.transpose(W) + variance * np.eye(5))
     return tfd.MultivariateNormalTriL(scale_tril=scale).log_prob(x), posterior
 
@@ -783,15 +782,10 @@ vae.compile(**vae.default_optimizers(1e-3), steps_per_execution=20)
 before = vae.evaluate(test_images, verbose=0, return_dict=True)
 print(f"untrained: reconstruction {before['reconstruction']:.1f} nats, KL {before['kl']:.1f} nats")
 sample_grids = {"before training": vae.sample(n=36, seed=0).numpy()}
-rows = []
+rows, held_out = [], (data.validation.images[: TRAIN // 5], None)
+options = {"validation_data": held_out, "batch_size": 128, "epochs": EPOCHS // 2, "verbose": 0}
 for _ in range(2):
-    history = vae.fit(
-        train_images,
-        validation_data=(data.validation.images[: TRAIN // 5], None),
-        batch_size=128,
-        epochs=EPOCHS // 2,
-        verbose=0,
-    ).history
+    history = vae.fit(train_images, **options).history
     for values in zip(*history.values(), strict=True):
         rows.append({"epoch": len(rows) + 1, **dict(zip(history, values, strict=True))})
     sample_grids[f"after epoch {len(rows)}"] = vae.sample(n=36, seed=0).numpy()
@@ -808,12 +802,11 @@ tfgen.figures.curves(rows, [panel], "Negative ELBO (loss) and its parts, 20 late
 # KL is below it.
 
 # %%
-print(f"first epoch: −ELBO {rows[0]['loss']:.1f} nats; ", end="")
-print(f"by the exercises alone {np.mean(own_losses):.1f} nats")
-print(f"after {EPOCHS} epochs: training {rows[-1]['loss']:.1f}, ", end="")
-print(f"validation {rows[-1]['val_loss']:.1f} nats")
-assert abs(rows[0]["loss"] - np.mean(own_losses)) < 0.1 * rows[0]["loss"]
-assert rows[-1]["val_loss"] < (250 if SMALL else 106)
+first, last, own = rows[0], rows[-1], np.mean(own_losses)
+print(f"first epoch: −ELBO {first['loss']:.1f} nats; by the exercises alone {own:.1f} nats")
+print(f"after {EPOCHS} epochs: training {last['loss']:.1f}, validation {last['val_loss']:.1f} nats")
+assert abs(first["loss"] - own) < 0.1 * first["loss"]
+assert last["val_loss"] < (250 if SMALL else 106)
 
 # %% [markdown]
 # ## Samples and the manifold, questions 1.14 and 1.15

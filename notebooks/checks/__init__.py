@@ -18,9 +18,8 @@ import functools
 import importlib
 import pkgutil
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,42 +29,24 @@ from ._compare import Mistake
 _Check = Callable[..., None]
 
 
-@dataclass(frozen=True)
-class Exercise:
+class Exercise(NamedTuple):
     """A function that a student writes.
 
     Attributes:
-        name: name of the function.
         points: points for the right answer.
         check: takes the answer and a generator, and raises a `Mistake` if the answer is wrong.
         stand_ins: expressions for the functions of earlier exercises that an answer uses. In their
             place, `check` expects what these give if it is called with `stood_in=True`.
     """
 
-    name: str
     points: int
     check: _Check
-    stand_ins: dict[str, str] = field(default_factory=dict)
+    stand_ins: dict[str, str]
 
 
-# The exercises of each notebook by the names of their functions, in the order of their checks.
-CHECKS: dict[str, dict[str, Exercise]] = {}
-
-
-def exercise(points: int, stand_ins: Mapping[str, str] | None = None) -> Callable[[_Check], _Check]:
-    """Registers `check_NAME` as the check of the exercise NAME of the module's notebook.
-
-    Args:
-        points: points for the right answer.
-        stand_ins: those of `Exercise`.
-    """
-
-    def register(check: _Check) -> _Check:
-        name, notebook = check.__name__.removeprefix("check_"), check.__module__.rpartition(".")[2]
-        CHECKS.setdefault(notebook, {})[name] = Exercise(name, points, check, dict(stand_ins or {}))
-        return check
-
-    return register
+def exercise(points: int, stand_ins: dict[str, str] | None = None) -> Callable[[_Check], Exercise]:
+    """Makes an exercise of its check; the arguments are those of `Exercise`."""
+    return lambda check: Exercise(points, check, stand_ins or {})
 
 
 def notebook_names() -> list[str]:
@@ -80,8 +61,8 @@ def load_exercises(notebook: str) -> dict[str, Exercise]:
     Args:
         notebook: one of `notebook_names()`.
     """
-    importlib.import_module(f"{__name__}.{notebook}")
-    return CHECKS.get(notebook, {})
+    names = vars(importlib.import_module(f"{__name__}.{notebook}")).items()
+    return {key.removeprefix("check_"): item for key, item in names if isinstance(item, Exercise)}
 
 
 def find_mistake(
@@ -123,16 +104,15 @@ def find_mistake(
         return one_line(mistake)
     except Exception as error:
         text = f"{type(error).__name__}: {one_line(error)}"
-        return f"the check cannot use what {exercise.name} returns: {text}"
+        return f"the check cannot use what the function returns: {text}"
     return None
 
 
-def check(function: Callable[..., Any], notebook: str | None = None) -> None:
+def check(function: Callable[..., Any]) -> None:
     """Checks the answer to an exercise, and prints that it is right or what the mistake is.
 
     Args:
         function: the function that the exercise asks for, under the exercise's name.
-        notebook: name of the notebook, if several have an exercise of that name.
 
     Raises:
         LookupError: no notebook has an exercise of that name.
@@ -141,8 +121,7 @@ def check(function: Callable[..., Any], notebook: str | None = None) -> None:
     # A lambda, a partial and an object have no name of their own.
     is_named = own.isidentifier()
     names = {own} if is_named else {name for name, value in variables if value is function}
-    for candidate in notebook_names() if notebook is None else [notebook]:
-        exercises = load_exercises(candidate)
+    for exercises in map(load_exercises, notebook_names()):
         for name in exercises.keys() & names:
             mistake = find_mistake(exercises[name], functools.partial(call, name, function))
             print(f"{name}: {'right' if mistake is None else mistake}")

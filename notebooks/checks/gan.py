@@ -51,11 +51,10 @@ def _check_loss(answer: Answer, rng: Generator, outcomes: Any, names: Sequence[s
     def tables(*logits: np.ndarray) -> dict[str, Any]:
         # Keras's cross-entropy clips what it takes for probabilities, in float32.
         clipped = (np.clip(a.astype(np.float32), 1e-7, 1 - 1e-7) for a in logits)
+        twice = first(outcomes(*map(_sigmoid, logits)))
         not_logits = "logits are taken for probabilities; −log σ(a) is softplus(−a)"
         return outcomes(*logits) | {
-            "the sigmoid is applied twice; softplus(−a) of the logits is already −log σ(a)": first(
-                outcomes(*map(_sigmoid, logits))
-            ),
+            "the sigmoid is applied twice; softplus(−a) of the logits is already −log σ(a)": twice,
             not_logits: first(outcomes(*(np.log(p) - np.log(1 - p) for p in clipped))),
             f"the loss is not a number: {not_logits}": np.nan,
         }

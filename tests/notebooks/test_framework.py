@@ -11,7 +11,7 @@ from notebooks._runner import call
 from tests.notebooks import tiny_checks
 
 # The checks of the tests' own notebook.
-DOUBLE = checks.CHECKS[tiny_checks.__name__.rpartition(".")[2]]["double"]
+DOUBLE = tiny_checks.check_double
 
 
 def mistake_of(answer: Any) -> str | None:
@@ -51,11 +51,10 @@ def test_check_prints_one_line(
     monkeypatch.setattr(checks, "notebook_names", lambda: ["gan", "vae"])
     exercises = {"gan": {}, "vae": {"double": DOUBLE}}
     monkeypatch.setattr(checks, "load_exercises", exercises.__getitem__)
-    for notebook in (None, "vae"):
-        checks.check(double, notebook)
+    checks.check(double)
     names = {"check": checks.check, "partial": functools.partial}
     exec("double = lambda x: 2 * x; check(double); double = partial(double); check(double)", names)
-    assert capsys.readouterr().out == "double: right\n" * 4
+    assert capsys.readouterr().out == "double: right\n" * 3
     monkeypatch.setattr(double, "__name__", "triple")
     with pytest.raises(LookupError, match="no exercise is called 'triple'"):
-        checks.check(double, "vae")
+        checks.check(double)

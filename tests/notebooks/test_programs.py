@@ -71,7 +71,8 @@ ANSWERS = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a copy of the programs and one notebook, `tiny`."""
     folder = tmp_path_factory.mktemp("course")
-    (folder / "notebooks" / "checks").mkdir(parents=True)
+    for name in ("assignments", "checks"):
+        (folder / "notebooks" / name).mkdir(parents=True)
     programs = (PACKAGE / f"{name}.py" for name in ("assign", "check", "run"))
     for path in (*PACKAGE.glob("_*.py"), *programs):
         shutil.copy(path, folder / "notebooks")
@@ -154,13 +155,12 @@ def test_a_run_has_outputs_and_seconds_and_full_marks(folder: Path) -> None:
 
 
 def test_a_cell_that_raises_with_small_settings_ends_a_run(folder: Path) -> None:
-    (folder / "notebooks" / "broken.py").write_text(
-        (HERE / "tiny.py").read_text().replace("check(double)", "assert not SMALL")
-    )
-    broken = program(folder, "run", "broken", "--small")
-    (folder / "notebooks" / "broken.py").unlink()
+    source, text = folder / "notebooks" / "tiny.py", (HERE / "tiny.py").read_text()
+    source.write_text(text.replace("check(double)", "assert not SMALL"))
+    broken = program(folder, "run", "tiny", "--small")
+    source.write_text(text)
     assert broken.returncode == 1
-    assert broken.stderr == "python -m notebooks.run: error: broken: a cell raises AssertionError\n"
+    assert broken.stderr == "python -m notebooks.run: error: tiny: a cell raises AssertionError\n"
     assert "assert not SMALL" in broken.stdout
 
 
