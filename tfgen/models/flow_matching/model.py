@@ -25,7 +25,7 @@ SPAN_COUNT = 7
 # Up to this many entries of an event, the divergence is exact.
 EXACT_ENTRIES = 16
 # For the likelihood, logits of bytes are divided so that they lie in −1…1 like pixels, and logits
-# of times lie between these: the noise of the last is smaller than any detail of a density.
+# of times lie between these, where x_t is nearly all noise, and nearly the image.
 LOGIT_SCALE, TIME_LOGITS = 1 / 7, (-4.0, 5.0)
 
 
@@ -52,9 +52,11 @@ class FlowMatching(GenerativeModel):
     models"). `shortcuts` is the share of a batch, its first images, that get spans 1, 1/2, …, 1/64.
     Their target is the mean velocity of two steps of half the span, by the current weights.
 
-    `objective="likelihood"` weights the times so that `loss` is, but for a constant, a bound on
-    −log p(x₁) in nats, the mean over the entries of an event (Song et al. 2021, "Maximum likelihood
-    training of score-based diffusion models"; Kingma et al. 2021, "Variational diffusion models").
+    `objective="likelihood"` weights the times as in the bound on −log p(x₁) of a diffusion model
+    with the same network (Song et al. 2021, "Maximum likelihood training of score-based diffusion
+    models"; Kingma et al. 2021, "Variational diffusion models"). `loss` is this bound but for a
+    constant, in nats, the mean over the entries of an event. What `log_prob` solves has no such
+    bound, but gains with it.
     Events of bytes are then logits, whose density is smooth: one of pixels has steps where a pixel
     is certain.
 
