@@ -20,8 +20,6 @@ from tfgen.settings.model import check_image_architecture
 
 # Streams of noise; see `tfgen.random`.
 TIMES, STARTS, LABELS, PROBES, SPANS = 0x7469, 0x7374, 0x6C62, 0x7072, 0x7370
-# The longest span of a shortcut is 1; each shorter one is half of the one before.
-SPAN_COUNT = 7
 # Up to this many entries of an event, the divergence is exact.
 EXACT_ENTRIES = 16
 # For the likelihood, logits of bytes are divided so that they lie in −1…1 like pixels, and logits
@@ -47,10 +45,11 @@ class FlowMatching(GenerativeModel):
     times. In training, a class-conditional model gets no label with probability `label_dropout`, so
     that `guidance` can extrapolate from the velocity without labels (Ho & Salimans 2022).
 
-    With `shortcuts`, the network also learns the mean velocity of a path over a span of time, so
-    that a few steps of `euler` suffice (Frans et al. 2025, "One step diffusion via shortcut
-    models"). `shortcuts` is the share of a batch, its first images, that get spans 1, 1/2, …, 1/64.
-    Their target is the mean velocity of two steps of half the span, by the current weights.
+    With `flow_map`, the network also learns u, the mean velocity of a path over a span s of time,
+    so that a few steps of `euler` suffice: x_{t+s} = x_t + s u (Boffi et al. 2025, "How to build a
+    consistency model: learning flow maps via self-distillation"). `flow_map` is the share of a
+    batch, its first images, that get spans. Their target for u is v(x_{t+s}, t + s) − s ∂u/∂s by
+    the current weights: the derivative of s u by s is the velocity at the end of the span.
 
     `objective="likelihood"` weights the times as in the bound on −log p(x₁) of a diffusion model
     with the same network (Song et al. 2021, "Maximum likelihood training of score-based diffusion
@@ -203,14 +202,14 @@ class FlowMatching(GenerativeModel):
         if labels is not None and training:
             is_present = noise.uniform(size, (1,), LABELS, dtype) >= self.config.label_dropout
             labels *= tf.cast(is_present, dtype)
-        if self.config.shortcuts:
-            times, spans = self.shortcut_times(noise, size)
+        if self.config.flow_map:
+            times, spans = self.times_and_spans(noise, size)
         else:
             times, spans = self.times(noise, size), None
         t = per_event(times, ends)
         points, targets = (1 - t) * starts + t * ends, ends - starts
         if spans is not None:
-            targets = self.shortcut_targets(targets, points, times, labels, spans)
+            targets = self.flow_map_targets(targets, points, times, labels, spans)
         velocities = self.velocity(points, times, labels, training, spans)
         squares = tf.math.squared_difference(velocities, targets)
         errors = tf.reduce_mean(squares, axis=list(range(1, len(shape) + 1)))
@@ -218,28 +217,29 @@ class FlowMatching(GenerativeModel):
             errors *= (TIME_LOGITS[1] - TIME_LOGITS[0]) * times**2
         return errors
 
-    def shortcut_times(self, noise: Noise, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Times and spans of images, `[size]` each; the first images, a share, have shortcuts.
+    def times_and_spans(self, noise: Noise, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Times and spans of images, `[size]` each; the first images, a share, have spans.
 
-        All spans of shortcuts are equally probable; a time is a multiple of its span. The other
-        images have the span 0 and the times of `times`.
+        One half of the spans begin at t = 0, as one step from the noise does, the others at uniform
+        times. A span is uniform in 0…1 − t. The other images have the span 0 and the times of
+        `times`.
 
         Args:
             noise: the source of both.
             size: number of images.
         """
-        dtype, count = self.likelihood_dtype, self._count_shortcuts(size)
-        level, place = tf.unstack(noise.uniform(count, (2,), SPANS, dtype), axis=1)
-        spans = 2.0 ** -tf.floor(SPAN_COUNT * level)
-        times = [spans * tf.floor(place / spans), self.times(noise, size - count)]
-        return tf.concat(times, axis=0), tf.pad(spans, [[0, size - count]])
+        dtype, count = self.likelihood_dtype, self._count_spans(size)
+        start, part = tf.unstack(noise.uniform(count, (2,), SPANS, dtype), axis=1)
+        starts = tf.nn.relu(2 * start - 1)
+        times = tf.concat([starts, self.times(noise, size - count)], axis=0)
+        return times, tf.pad(part * (1 - starts), [[0, size - count]])
 
-    def _count_shortcuts(self, size: tf.Tensor) -> tf.Tensor:
-        """How many of `size` images have shortcuts, rounded up."""
-        share = self.config.shortcuts * tf.cast(size, self.likelihood_dtype)
+    def _count_spans(self, size: tf.Tensor) -> tf.Tensor:
+        """How many of `size` images have spans, rounded up."""
+        share = self.config.flow_map * tf.cast(size, self.likelihood_dtype)
         return tf.cast(tf.math.ceil(share), size.dtype)
 
-    def shortcut_targets(
+    def flow_map_targets(
         self,
         targets: tf.Tensor,
         points: tf.Tensor,
@@ -247,25 +247,24 @@ class FlowMatching(GenerativeModel):
         labels: Labels,
         spans: tf.Tensor,
     ) -> tf.Tensor:
-        """The targets, with the mean velocity of two steps of half the span for each shortcut.
+        """The targets, with v(x_{t+s}, t + s) − s ∂u/∂s for each image that has a span.
 
         Args:
             targets: `[B, *event_shape]`.
             points: x_t, `[B, *event_shape]`.
             times: t, `[B]`.
             labels: one-hot, `[B, K]`, for a conditional model.
-            spans: `[B]`.
+            spans: s, `[B]`.
         """
-        count = self._count_shortcuts(tf.shape(targets)[0])
+        count = self._count_spans(tf.shape(targets)[0])
         points, times, spans = points[:count], times[:count], spans[:count]
         labels = None if labels is None else labels[:count]
-        halves = spans / 2
-        # The shortest steps are those of the velocity itself.
-        inner = tf.where(halves < 2.0 ** (1 - SPAN_COUNT), tf.zeros_like(halves), halves)
-        first = self.velocity(points, times, labels, spans=inner)
-        middle = points + per_event(halves, points) * first
-        second = self.velocity(middle, times + halves, labels, spans=inner)
-        return tf.concat([tf.stop_gradient((first + second) / 2), targets[count:]], axis=0)
+        lengths = per_event(spans, points)
+        with tf.autodiff.ForwardAccumulator(spans, tf.ones_like(spans)) as accumulator:
+            means = self.velocity(points, times, labels, spans=spans)
+        velocities = self.velocity(points + lengths * means, times + spans, labels)
+        means = velocities - lengths * accumulator.jvp(means)
+        return tf.concat([tf.stop_gradient(means), targets[count:]], axis=0)
 
     def times(self, noise: Noise, size: tf.Tensor) -> tf.Tensor:
         """Training times t in (0, 1), `[size]`, one in each of `size` parts of equal probability.
@@ -308,21 +307,21 @@ class FlowMatching(GenerativeModel):
     def encode_images(self, images: tf.Tensor, noise: Noise, labels: Labels = None) -> tf.Tensor:
         """x₀ of x₁, `[B, D]`, by as many steps of `solver` as `decode`; the noise dequantizes.
 
-        `decode` gives the images back only roughly if the steps are few. A model with shortcuts,
-        which lead forward only, takes `density_steps` steps of `rk4`.
+        `decode` gives the images back only roughly if the steps are few. A model with a flow map,
+        which leads forward only, takes `density_steps` steps of `rk4`.
         """
         ends = self.preprocessing.events(images, noise, self.likelihood_dtype)
         return tf.reshape(self._transport(ends, labels, 1.0, 0.0), [-1, self.latent_dim])
 
     def _transport(self, events: tf.Tensor, labels: Labels, start: float, end: float) -> tf.Tensor:
         """The solution of dx/dt = v(x, t) at time `end` that is `events` at time `start`."""
-        solver, steps, shortcuts = self.config.solver, self.config.steps, self.config.shortcuts
-        if shortcuts and end < start:
+        solver, steps = self.config.solver, self.config.steps
+        if self.config.flow_map and end < start:
             solver, steps = "rk4", self.config.density_steps
 
         def derivative(time: tf.Tensor, state: State) -> State:
             times = tf.fill(tf.shape(events)[:1], time)
-            if shortcuts and solver == "euler" and steps < 2**SPAN_COUNT:
+            if self.config.flow_map and solver == "euler":
                 return (self.velocity(state[0], times, labels, spans=tf.ones_like(times) / steps),)
             return (self.guided_velocity(state[0], times, labels),)
 
