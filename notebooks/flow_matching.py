@@ -442,7 +442,7 @@ assert np.allclose(one_step, 0, atol=1e-5)  # Euler's only step leads to the mea
 # *Figure 5.4.* Samples by few steps, and the paths of many. The paths bend: they first lead to the
 # mean of all data and turn to a mode later. Solutions of one equation never cross, unlike the
 # straight paths of figure 5.1. Were they straight, one step would be enough. That is the aim of
-# rectified flows (Liu et al. 2023) and of the preset `shortcut` of tfgen.
+# rectified flows (Liu et al. 2023) and of the preset `flow-map` of tfgen.
 #
 # ## Continuous flows: the density of a sample
 #

@@ -68,7 +68,7 @@ FULL_MATCHING = {
     **{"image_shape": (7, 5, 3), "channels": (2, 3), "blocks": (1,), "halvings": 2},
     **{"density_steps": 1, **MATCHING},
 }
-SHORTCUT_MATCHING = {**DENSE_MATCHING, "guidance": 1.0, "shortcuts": 0.5, "solver": "euler"}
+FLOW_MAP = {**DENSE_MATCHING, "guidance": 1.0, "flow_map": 0.5, "solver": "euler"}
 CLASSIFIER = {"num_classes": 3, "channels": 2, "units": 6, "dropout": 0.25}
 
 FAMILIES: dict[str, testing.Make] = {
@@ -85,7 +85,7 @@ FAMILIES: dict[str, testing.Make] = {
     "flow-multiscale": small(Flow, **FULL_FLOW),
     "flow-matching": small(FlowMatching, **DENSE_MATCHING),
     "flow-matching-unet": small(FlowMatching, **FULL_MATCHING),
-    "flow-matching-shortcut": small(FlowMatching, **SHORTCUT_MATCHING),
+    "flow-matching-map": small(FlowMatching, **FLOW_MAP),
     "classifier": small(Classifier, **CLASSIFIER),
 }
 

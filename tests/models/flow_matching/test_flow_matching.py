@@ -170,14 +170,14 @@ def test_evaluation_uses_the_averaged_weights() -> None:
     np.testing.assert_allclose(model.sample(3, seed=0), plain.sample(3, seed=0), rtol=1e-5)
 
 
-# --- shortcuts ------------------------------------------------------------------------------
+# --- flow maps ------------------------------------------------------------------------------
 
 
-def test_one_step_along_a_shortcut_is_the_whole_path() -> None:
-    """Without shortcuts, a step of Euler's from N(0, I) ends at 0, the mean of the events."""
+def test_one_step_of_a_flow_map_is_the_whole_path() -> None:
+    """Without a flow map, a step of Euler's from N(0, I) ends at 0, the mean of the events."""
     points = SIGMA * np.random.default_rng(0).normal(size=(4096, 2)).astype(np.float32)
     fields = {"solver": "euler", "steps": 1, "hidden": (64, 64), "ema_decay": 0.99}
-    model = of_points(shortcuts=0.5, **fields)
+    model = of_points(flow_map=0.5, **fields)
     model.compile(**model.default_optimizers(5e-3))
     model.fit(points, batch_size=128, epochs=12, verbose=0)
     latents = model.latents(random.image_seeds(0, 1000))
@@ -185,22 +185,32 @@ def test_one_step_along_a_shortcut_is_the_whole_path() -> None:
     assert np.mean(distances) < 0.3 < 0.6 < np.mean(tf.norm(SIGMA * latents, axis=1))
 
 
-def test_the_span_of_a_shortcut_divides_its_time() -> None:
-    model, noise = of_points(shortcuts=0.25), random.BatchNoise(tf.constant([1, 2]))
-    times, spans = (x.numpy() for x in model.shortcut_times(noise, tf.constant(401)))
-    assert times.shape == spans.shape == (401,) and not spans[101:].any()
-    times, spans = times[:101], spans[:101]
-    assert set(spans) == {2.0**-level for level in range(7)}
-    assert np.all(times % spans == 0) and np.all(times + spans <= 1)
+def test_the_mean_velocity_is_learned_from_the_velocity_at_the_end() -> None:
+    """s u is the integral of v over the span, so its derivative by s is v(x_{t+s}, t + s)."""
+    model, noise = nonlinear(flow_map=0.5), random.BatchNoise(tf.constant([1, 2]))
+    times, spans = model.times_and_spans(noise, tf.constant(401))
+    assert times.shape == spans.shape == (401,) and not spans[201:].numpy().any()
+    assert np.all(times + spans <= 1) and np.mean(times[:201] == 0) == pytest.approx(0.5, abs=0.1)
+    points, targets = noise.normal(401, (2,), 0), noise.normal(401, (2,), 1)
+
+    def end(spans: tf.Tensor) -> tf.Tensor:
+        lengths = spans[:, None]
+        return points + lengths * model.velocity(points, times, spans=spans)
+
+    learned = model.flow_map_targets(targets, points, times, None, spans)
+    np.testing.assert_array_equal(learned[201:], targets[201:])
+    moved, step = model.velocity(points, times, spans=spans) - learned, 1e-2
+    slope = (end(spans + step) - end(spans - step)) / (2 * step)
+    residual = slope - model.velocity(end(spans), times + spans)
+    np.testing.assert_allclose(moved[:201], residual[:201], atol=1e-3)
 
 
-@pytest.mark.parametrize(("steps", "span"), [(2, 0.5), (128, None)])
-def test_steps_of_a_sample_are_shortcuts_of_their_length(steps: int, span: float | None) -> None:
-    model = nonlinear(shortcuts=0.25, solver="euler", steps=steps)
+@pytest.mark.parametrize("steps", [1, 3])
+def test_steps_of_a_sample_are_spans_of_a_flow_map(steps: int) -> None:
+    model = nonlinear(flow_map=0.25, solver="euler", steps=steps)
     latents = expected = model.latents(random.image_seeds(0, 3))
-    spans = None if span is None else tf.fill([3], span)
     for step in range(steps):
-        times = tf.fill([3], step / steps)
+        times, spans = tf.fill([3], step / steps), tf.fill([3], 1 / steps)
         expected = expected + model.velocity(expected, times, spans=spans) / steps
     np.testing.assert_allclose(model.decode(latents), expected, rtol=1e-4, atol=1e-5)
     # Backward there are none.
@@ -210,10 +220,10 @@ def test_steps_of_a_sample_are_shortcuts_of_their_length(steps: int, span: float
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 3])
-def test_shortcuts_train_by_small_batches_and_xla(size: int) -> None:
+def test_flow_maps_train_by_small_batches_and_xla(size: int) -> None:
     model = FlowMatching(
         **{"image_shape": (6, 4, 1), "architecture": "dense", "hidden": (8,), "num_classes": 3},
-        shortcuts=0.25,
+        flow_map=0.25,
     )
     model.compile(**model.default_optimizers(1e-3), jit_compile=size == 3)
     images = np.random.default_rng(0).integers(0, 256, (size, 6, 4, 1), np.uint8)

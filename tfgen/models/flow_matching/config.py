@@ -77,7 +77,7 @@ FAMILY = Family(
         "flow-map": Preset(
             "the same with a flow map, for samples of one or two steps; takes --start-from",
             _FLOW_MAP,
-            epochs=15,
+            epochs=12,
             learning_rate=1e-3,
             minutes=23,
             result="FID 9.4 by two evaluations",
