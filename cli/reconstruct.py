@@ -1,44 +1,80 @@
-"""`tfgen-reconstruct`: images of the user's own, encoded and decoded by a model."""
+"""`tfgen-reconstruct`: images of the user's own, encoded and decoded, or completed, by a model."""
 
+import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 
-from tfgen.publishing.signatures import split_latents
-from tfgen.sampling import Arrays
+from tfgen import figures
+from tfgen.errors import UsageError
+from tfgen.publishing.signatures import SignatureSampler, split_latents
+from tfgen.sampling import Arrays, Labels, complete, no_progress
 from tfgen.settings.fields import option
 from tfgen.system.atomic import write_arrays
-from tfgen.system.terminal import count_noun
+from tfgen.system.terminal import count_noun, progress
 
 from ._command import command
 from ._images import ImageOptions, OwnImages, evaluate_images
-from ._samplers import write_pairs
+from ._samplers import write_grid, write_pairs
+
+_SUFFIXES = (".png", ".npz")
+# Where an image is unknown, the picture of completions has it as a faint trace on grey.
+_GREY, _TRACE = 0.35, 0.3
 
 
 @dataclass(frozen=True)
 class ReconstructOptions(ImageOptions):
     """The arguments of `tfgen-reconstruct`."""
 
-    out: Path | None = option(None, ".png or .npz file (default: NAME-reconstructions.png)")
+    seed: int = option(
+        0, "seed of the first image's noise; with --mask, of the request", minimum=-(2**31)
+    )
+    mask: Path | None = option(
+        None, "picture whose white pixels are sampled while the black ones stay as in the images"
+    )
+    n: int | None = option(None, "results of --mask for each image (default: 8)", minimum=1)
+    rounds: int | None = option(None, "rounds of --mask (default: 20)", minimum=1)
+    out: Path | None = option(
+        None,
+        ".png or .npz file (default: NAME-reconstructions.png; with --mask, NAME-completions.png)",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mask is None and (self.n or self.rounds):
+            raise UsageError("--n and --rounds are for --mask; pass the picture of a mask, too")
 
 
 @command("tfgen-reconstruct", ReconstructOptions)
 def main(options: ReconstructOptions) -> None:
-    """Encode images with a model and decode them again, with a posterior q(z|x) from its mean."""
-    own = evaluate_images(options, "encode", options.out, (".png", ".npz"))
-    arrays, title = reconstruct(own), own.sampler.title
-    out = options.out or Path(f"{own.sampler.name}-reconstructions.png")
+    """Encode images with a model and decode them again, with a posterior q(z|x) from its mean.
+
+    With --mask, sample a part of each image: the model finishes the drawing.
+    """
+    if options.mask is None:
+        own = evaluate_images(options, "encode", options.out, _SUFFIXES)
+        arrays, done = reconstruct(own), "reconstructed"
+        lines = [describe_error(arrays), *own.lines]
+    else:
+        work = functools.partial(complete_images, options, options.mask)
+        own = evaluate_images(options, "encode", options.out, _SUFFIXES, work)
+        arrays, done, lines = {**own.outputs, **own.inputs}, "completed", own.lines
+    name, title = own.sampler.name, own.sampler.title
+    kind = "reconstructions" if options.mask is None else "completions"
+    out = options.out or Path(f"{name}-{kind}.png")
     if out.suffix == ".npz":
         write_arrays(out, {"names": np.array(own.collection.names), **arrays})
-    else:
+    elif options.mask is None:
         caption = f"images, and below each its reconstruction by {title}"
         images = arrays["images"].astype(np.float32) / 255
         write_pairs(out, images, arrays["reconstructions"], caption, "reconstruction")
+    else:
+        write_completions(out, arrays, f"images with a part unknown, completed by {title}")
     count = count_noun(len(arrays["images"]), "image")
-    result = f"{count}, reconstructed by {title}, in {out}"
-    print("\n".join([describe_error(arrays), *own.lines, result]))
+    print("\n".join([*lines, f"{count}, {done} by {title}, in {out}"]))
 
 
 def reconstruct(own: OwnImages) -> Arrays:
@@ -63,3 +99,43 @@ def describe_error(arrays: Arrays) -> str:
     error = np.abs(np.round(255 * arrays["reconstructions"]) - arrays["images"])
     root = math.sqrt(np.mean(np.square(error, dtype=np.float64)))
     return f"error of a pixel, in grey levels of 0…255: at most {error.max():.0f}, RMS {root:.2f}"
+
+
+def complete_images(
+    options: ReconstructOptions,
+    mask: Path,
+    sampler: SignatureSampler,
+    _: str,
+    images: np.ndarray,
+    labels: Labels,
+    seed: int,
+) -> tuple[Arrays, Arrays]:
+    """Sample the pixels of images that are white in the picture of a mask, as `Work`.
+
+    Returns:
+        `images`; `mask`, `bool[H, W]`; `completions`, `uint8[N, n, H, W, C]`. And `labels`.
+    """
+    from tfgen.data.pictures import Fitting, find_files, read_images
+
+    height, width = images.shape[1:3]
+    fitting = Fitting((height, width), options.fit, options.background, channels=1)
+    unknown = read_images(find_files([mask]), fitting).images[0, ..., 0] >= 128
+    n, rounds = options.n or 8, options.rounds or 20
+    sampler.track = no_progress  # this bar is of all rounds
+    total = len(images) * n * (rounds + 1)
+    with progress(Console(stderr=True), "completing images", total) as advance:
+        results = complete(
+            sampler, images, unknown, n, rounds=rounds, seed=seed, labels=labels, advance=advance
+        )
+    outputs = {"images": images, "mask": unknown, "completions": results}
+    return outputs, {} if labels is None else {"labels": labels}
+
+
+def write_completions(path: Path, arrays: Arrays, title: str) -> None:
+    """Write a grid with an image in each row, its unknown part marked, and its completions."""
+    images, results = arrays["images"] / 255, arrays["completions"] / 255
+    marked = np.where(arrays["mask"][..., None], _GREY + _TRACE * images, images)
+    rows = np.concatenate([marked[:, None], results], axis=1)
+    grid = figures.image_grid(rows.reshape(-1, *images.shape[1:]), rows.shape[1])
+    words = ["image", *map(str, range(1, rows.shape[1]))]
+    write_grid(path, grid, title, None, figures.GridAxis("completion", words))
