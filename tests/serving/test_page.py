@@ -37,6 +37,7 @@ from tests.serving.conftest import serving, wait_for
 from tfgen import figures
 from tfgen.publishing import export, versions
 from tfgen.publishing.sampler import Sampler
+from tfgen.sampling import complete
 from tfgen.serving import preview, static
 
 pytestmark = pytest.mark.slow
@@ -437,6 +438,26 @@ def test_a_drawing_for_a_model_of_pictures_on_white(page: Any, tmp_path: Path) -
             (seen,) = shown(page.get_by_role("img", name="the drawing as the models see it"))
             assert seen[0].min() == 255 and seen[13, 14].max() < 100
         settle(page)
+
+
+def test_the_models_finish_a_drawing(page: Any, place: str, vae: Sampler) -> None:
+    with_statistics(page, {}, ["vae", "classifier"])
+    visit(page, place, "draw")
+    draw_one(page)
+    page.get_by_label("Centre it").uncheck()  # so that what the models see is what they finish
+    settle(page)
+    seen = shown(page.get_by_role("img", name="the drawing as the models see it"))[..., :1]
+    card = page.get_by_role("region", name="Finished by vae version 1")
+    for seed in (0, 1):
+        page.get_by_role("button", name="Let the models finish it").press("Enter")
+        settle(page)
+        assert card.locator("progress").evaluate("bar => bar.value === bar.max")
+        finished, blank = shown(card.locator("canvas"))[..., :1], seen[0, ..., 0] <= 24
+        assert (finished == seen)[:, ~blank].all() and (finished != finished[0]).any()
+        expected = complete(vae, seen, blank, rounds=12, seed=seed)[0]
+        assert np.abs(finished - expected.astype(int)).mean() < 1
+    draw_one(page)
+    expect(card).to_be_hidden()
 
 
 def draw_one(page: Any) -> None:
