@@ -1,9 +1,9 @@
 """What the commands share that take images of the user's own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -21,8 +21,6 @@ from ._samplers import SamplerOptions, read_label, use_sampler
 if TYPE_CHECKING:
     from tfgen.data.pictures import Collection
 
-# Computes outputs, and its inputs beside the images; see `compute`.
-Work: TypeAlias = Callable[[SignatureSampler, str, np.ndarray, Labels, int], tuple[Arrays, Arrays]]
 # What the signatures offer.
 _MEANINGS = {"encode": "encoder", "log_prob": "likelihood"}
 
@@ -64,6 +62,62 @@ class OwnImages(NamedTuple):
     lines: list[str]
 
 
+def evaluate_images(
+    options: ImageOptions, signature: str, out: Path | None, suffixes: Sequence[str]
+) -> OwnImages:
+    """Open the model, read the images and compute a signature of them.
+
+    Args:
+        options: the model, the images and how they are read.
+        signature: name of the signature that takes the images.
+        out: the file that will be written; None if there is none.
+        suffixes: its possible extensions.
+
+    Raises:
+        UsageError: a path does not exist, there is no picture, a flag has no valid value, an image
+            would be overwritten, or the model has no such signature or takes other images.
+        WorkError: the model is damaged, or the server gives no answer.
+    """
+    from tfgen.data.pictures import Fitting, find_files
+
+    Fitting(fit=options.fit, background=options.background)  # refuses a wrong colour at once
+    if out is not None:
+        check_output(out, suffixes)
+    files = find_files(options.images)
+    # A link that leads nowhere is among the files, too; reading will report it.
+    if out and out.exists() and any(file.exists() and file.samefile(out) for file in files):
+        raise UsageError(f"cannot write {out}: it is among the images; choose another file")
+    return use_sampler(options, lambda used: evaluate_files(options, used, signature, files))
+
+
+def evaluate_files(
+    options: ImageOptions, sampler: SignatureSampler, signature: str, files: Sequence[Path]
+) -> OwnImages:
+    """Read the images of files and compute a signature of them; see `evaluate_images`."""
+    from tfgen.data.pictures import Fitting, read_images
+
+    if not sampler.has_signature(signature):
+        raise UsageError(f"{sampler.title} has no {_MEANINGS[signature]}; pass another model")
+    height, width, channels = sampler.signature(signature).inputs["images"].sides
+    fitting = Fitting((height, width), options.fit, options.background, channels)
+    with progress(Console(stderr=True), "reading images", len(files)) as advance:
+        collection = read_images(files, fitting, advance)
+    labels: int | np.ndarray | None = collection.labels if sampler.num_classes else None
+    if options.label is not None:
+        labels = read_label(options.label, sampler)
+    elif sampler.num_classes and labels is None:
+        raise UsageError(f"{sampler.title} is conditional; pass --label, or labelled NPZ files")
+    labels = image_labels(len(collection.images), sampler.num_classes, labels)
+    outputs, inputs = compute(sampler, signature, collection.images, labels, options.seed)
+    lines = []
+    if count := collection.resized:
+        verb, size = "was" if count == 1 else "were", size_text((height, width))
+        resizing = f"resized to {size} (Lanczos, {options.fit})"
+        lines.append(f"{count_noun(count, 'image')} of another size {verb} {resizing}")
+    lines += describe_skipped(collection.skipped)
+    return OwnImages(sampler, collection, outputs, inputs, lines)
+
+
 def compute(
     sampler: SignatureSampler, signature: str, images: np.ndarray, labels: Labels, seed: int
 ) -> tuple[Arrays, Arrays]:
@@ -88,68 +142,3 @@ def compute(
     inputs = {"seeds": seeds, "labels": labels}
     outputs = sampler.evaluate(signature, images, seeds, labels)
     return outputs, {name: array for name, array in inputs.items() if array is not None}
-
-
-def evaluate_images(
-    options: ImageOptions,
-    signature: str,
-    out: Path | None,
-    suffixes: Sequence[str],
-    work: Work = compute,
-) -> OwnImages:
-    """Open the model, read the images and compute a signature of them.
-
-    Args:
-        options: the model, the images and how they are read.
-        signature: name of the signature that takes the images.
-        out: the file that will be written; None if there is none.
-        suffixes: its possible extensions.
-        work: what is computed with the signature.
-
-    Raises:
-        UsageError: a path does not exist, there is no picture, a flag has no valid value, an image
-            would be overwritten, or the model has no such signature or takes other images.
-        WorkError: the model is damaged, or the server gives no answer.
-    """
-    from tfgen.data.pictures import Fitting, find_files
-
-    Fitting(fit=options.fit, background=options.background)  # refuses a wrong colour at once
-    if out is not None:
-        check_output(out, suffixes)
-    files = find_files(options.images)
-    # A link that leads nowhere is among the files, too; reading will report it.
-    if out and out.exists() and any(file.exists() and file.samefile(out) for file in files):
-        raise UsageError(f"cannot write {out}: it is among the images; choose another file")
-    return use_sampler(options, lambda used: evaluate_files(options, used, signature, files, work))
-
-
-def evaluate_files(
-    options: ImageOptions,
-    sampler: SignatureSampler,
-    signature: str,
-    files: Sequence[Path],
-    work: Work = compute,
-) -> OwnImages:
-    """Read the images of files and compute a signature of them; see `evaluate_images`."""
-    from tfgen.data.pictures import Fitting, read_images
-
-    if not sampler.has_signature(signature):
-        raise UsageError(f"{sampler.title} has no {_MEANINGS[signature]}; pass another model")
-    height, width, channels = sampler.signature(signature).inputs["images"].sides
-    fitting = Fitting((height, width), options.fit, options.background, channels)
-    with progress(Console(stderr=True), "reading images", len(files)) as advance:
-        collection = read_images(files, fitting, advance)
-    labels: int | np.ndarray | None = collection.labels if sampler.num_classes else None
-    if options.label is not None:
-        labels = read_label(options.label, sampler)
-    elif sampler.num_classes and labels is None:
-        raise UsageError(f"{sampler.title} is conditional; pass --label, or labelled NPZ files")
-    labels = image_labels(len(collection.images), sampler.num_classes, labels)
-    outputs, inputs = work(sampler, signature, collection.images, labels, options.seed)
-    lines = []
-    if count := collection.resized:
-        verb, size = "was" if count == 1 else "were", size_text((height, width))
-        resizing = f"resized to {size} (Lanczos, {options.fit})"
-        lines.append(f"{count_noun(count, 'image')} of another size {verb} {resizing}")
-    lines += describe_skipped(collection.skipped)
-    return OwnImages(sampler, collection, outputs, inputs, lines)

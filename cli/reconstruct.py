@@ -1,17 +1,17 @@
 """`tfgen-reconstruct`: images of the user's own, encoded and decoded, or completed, by a model."""
 
-import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from tfgen import figures
 from tfgen.errors import UsageError
-from tfgen.publishing.signatures import SignatureSampler, split_latents
-from tfgen.sampling import Arrays, Labels, complete, no_progress
+from tfgen.publishing.signatures import split_latents
+from tfgen.sampling import Arrays, complete, no_progress
 from tfgen.settings.fields import option
 from tfgen.system.atomic import write_arrays
 from tfgen.system.terminal import count_noun, progress
@@ -20,7 +20,6 @@ from ._command import command
 from ._images import ImageOptions, OwnImages, evaluate_images
 from ._samplers import write_grid, write_pairs
 
-_SUFFIXES = (".png", ".npz")
 # Where an image is unknown, the picture of completions has it as a faint trace on grey.
 _GREY, _TRACE = 0.35, 0.3
 
@@ -36,7 +35,7 @@ class ReconstructOptions(ImageOptions):
         None, "picture whose white pixels are sampled while the black ones stay as in the images"
     )
     n: int | None = option(None, "results of --mask for each image (default: 8)", minimum=1)
-    rounds: int | None = option(None, "rounds of --mask (default: 20)", minimum=1)
+    rounds: int = option(20, "rounds of --mask", minimum=1)
     out: Path | None = option(
         None,
         ".png or .npz file (default: NAME-reconstructions.png; with --mask, NAME-completions.png)",
@@ -44,8 +43,8 @@ class ReconstructOptions(ImageOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.mask is None and (self.n or self.rounds):
-            raise UsageError("--n and --rounds are for --mask; pass the picture of a mask, too")
+        if self.mask is None and self.n:
+            raise UsageError("--n is for --mask; pass the picture of a mask, too")
 
 
 @command("tfgen-reconstruct", ReconstructOptions)
@@ -54,26 +53,23 @@ def main(options: ReconstructOptions) -> None:
 
     With --mask, sample a part of each image: the model finishes the drawing.
     """
+    own = evaluate_images(options, "encode", options.out, (".png", ".npz"))
+    name, title, lines = own.sampler.name, own.sampler.title, own.lines
     if options.mask is None:
-        own = evaluate_images(options, "encode", options.out, _SUFFIXES)
-        arrays, done = reconstruct(own), "reconstructed"
-        lines = [describe_error(arrays), *own.lines]
+        arrays, kind = reconstruct(own), "reconstruction"
+        lines = [describe_error(arrays), *lines]
     else:
-        work = functools.partial(complete_images, options, options.mask)
-        own = evaluate_images(options, "encode", options.out, _SUFFIXES, work)
-        arrays, done, lines = {**own.outputs, **own.inputs}, "completed", own.lines
-    name, title = own.sampler.name, own.sampler.title
-    kind = "reconstructions" if options.mask is None else "completions"
-    out = options.out or Path(f"{name}-{kind}.png")
+        arrays, kind = complete_images(own, options, options.mask), "completion"
+    out = options.out or Path(f"{name}-{kind}s.png")
     if out.suffix == ".npz":
         write_arrays(out, {"names": np.array(own.collection.names), **arrays})
     elif options.mask is None:
         caption = f"images, and below each its reconstruction by {title}"
         images = arrays["images"].astype(np.float32) / 255
-        write_pairs(out, images, arrays["reconstructions"], caption, "reconstruction")
+        write_pairs(out, images, arrays["reconstructions"], caption, kind)
     else:
         write_completions(out, arrays, f"images with a part unknown, completed by {title}")
-    count = count_noun(len(arrays["images"]), "image")
+    count, done = count_noun(len(arrays["images"]), "image"), kind.replace("ion", "ed")
     print("\n".join([*lines, f"{count}, {done} by {title}, in {out}"]))
 
 
@@ -101,34 +97,26 @@ def describe_error(arrays: Arrays) -> str:
     return f"error of a pixel, in grey levels of 0…255: at most {error.max():.0f}, RMS {root:.2f}"
 
 
-def complete_images(
-    options: ReconstructOptions,
-    mask: Path,
-    sampler: SignatureSampler,
-    _: str,
-    images: np.ndarray,
-    labels: Labels,
-    seed: int,
-) -> tuple[Arrays, Arrays]:
-    """Sample the pixels of images that are white in the picture of a mask, as `Work`.
+def complete_images(own: OwnImages, options: ReconstructOptions, mask: Path) -> Arrays:
+    """The images with the pixels sampled that are white in the picture of a mask.
 
     Returns:
-        `images`; `mask`, `bool[H, W]`; `completions`, `uint8[N, n, H, W, C]`. And `labels`.
+        `images`; `mask`, `bool[H, W]`; `completions`, `uint8[N, n, H, W, C]`; `labels`, `int32[N]`,
+        where the model takes them.
     """
     from tfgen.data.pictures import Fitting, find_files, read_images
 
-    height, width = images.shape[1:3]
-    fitting = Fitting((height, width), options.fit, options.background, channels=1)
+    sampler, images = own.sampler, own.collection.images
+    fitting = Fitting(images.shape[1:3], options.fit, options.background, channels=1)
     unknown = read_images(find_files([mask]), fitting).images[0, ..., 0] >= 128
-    n, rounds = options.n or 8, options.rounds or 20
+    labels, n, rounds = own.inputs.get("labels"), options.n or 8, options.rounds
     sampler.track = no_progress  # this bar is of all rounds
+    way: Any = {"n": n, "rounds": rounds, "seed": options.seed, "labels": labels}
     total = len(images) * n * (rounds + 1)
     with progress(Console(stderr=True), "completing images", total) as advance:
-        results = complete(
-            sampler, images, unknown, n, rounds=rounds, seed=seed, labels=labels, advance=advance
-        )
-    outputs = {"images": images, "mask": unknown, "completions": results}
-    return outputs, {} if labels is None else {"labels": labels}
+        results = complete(sampler, images, unknown, **way, advance=advance)
+    arrays = {"images": images, "mask": unknown, "completions": results}
+    return arrays if labels is None else {**arrays, "labels": labels}
 
 
 def write_completions(path: Path, arrays: Arrays, title: str) -> None:

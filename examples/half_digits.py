@@ -30,7 +30,7 @@ def main() -> None:
     mask = np.repeat([[False], [True]], 14, axis=0).repeat(28, axis=1)
     print("model, rounds: right digits, distance of two results, seconds", flush=True)
     halves = np.where(mask[..., None], 0, test.images)
-    for name, images in {"whole digits": test.images, "upper halves alone": halves}.items():
+    for name, images in {"whole digits": test.images, "upper halves on black": halves}.items():
         print(f"{name}: {right(classifier, images[:, None], test.labels):.1%}", flush=True)
     for name in options.names:
         sampler, start = tfgen.load(shipped_folder() / name / "1"), time.perf_counter()

@@ -676,11 +676,6 @@ def test_errors_say_what_happened(page: Any, url: str, folder_url: str) -> None:
     visit(page, folder_url, "learning")
     expect(page.get_by_role("alert")).to_contain_text("#learning")
     visit(page, url, "samples", model="vae-tiny")
-    page.route("**/healthz", lambda route: route.abort(), times=1)
-    page.evaluate("dispatchEvent(new Event('focus'))")
-    expect(page.get_by_role("alert")).to_contain_text("There is no answer")
-    page.evaluate("dispatchEvent(new Event('focus'))")
-    expect(page.get_by_role("alert")).to_be_empty()
     statuses = [503, 503]
 
     def answer(route: Any) -> None:
