@@ -1,7 +1,7 @@
 """How well models finish half digits: the table of docs/sample.md.
 
-    python examples/half_digits.py vae vae-hierarchical flow
-    python examples/half_digits.py flow-matching --rounds 12
+    python examples/half_digits.py vae vae-hierarchical
+    python examples/half_digits.py flow-matching --rounds 12 --images 50
 
 The upper half of each test image is known, the lower half is sampled. The table has how often the
 classifier still reads the right digit, and how far apart the results of an image are.
