@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 import tfgen
+from tests.errors import refuses
 from tests.publishing.serving_double import Double
 from tfgen import GAN, VAE, Flow, sampling
 from tfgen.errors import UsageError
 from tfgen.publishing import export
 from tfgen.publishing.rest import Rest
 from tfgen.publishing.served import ServedSampler
-from tfgen.random import image_seeds
+from tfgen.random import image_seeds, standard_normal
 
 SIDE, CLASSES = 6, 3
 SHAPE = (SIDE, SIDE, 1)
@@ -165,3 +166,53 @@ def test_a_wrong_request_is_refused_alike_everywhere(
         messages.add(str(caught.value))
     (message,) = messages
     assert text in message and "\n" not in message
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["vae-conditional", "flow"])
+def test_every_sampler_completes_images_alike(samplers: Samplers, name: str, kind: str) -> None:
+    mask, labels = np.arange(SIDE) < [[2], [4]] * 3, [1, 1, 1, 2] if name in CONDITIONAL else None
+    arguments: dict[str, Any] = {"n": 2, "rounds": 3, "seed": 5, "labels": labels}
+    results = sampling.complete(samplers.open(name, kind), IMAGES, mask, **arguments)
+    assert (results.dtype, results.shape) == (np.uint8, (4, 2, *SHAPE))
+    known = np.broadcast_to(IMAGES[:, None], results.shape)[:, :, ~mask]
+    np.testing.assert_array_equal(results[:, :, ~mask], known)
+    assert (results[:, 0] != results[:, 1]).any((1, 2, 3)).all()
+    live = sampling.complete(samplers.live[name], IMAGES, np.array([mask] * 4), **arguments)
+    assert np.abs(live - results.astype(int)).max() <= 1
+
+
+class Linear:
+    """x = 1/2 + W z / 10 of four pixels and two latents; the columns of W are orthonormal."""
+
+    batch_size, num_classes = 1000, 0
+    weights = np.linalg.qr([[1, 2], [0.5, -1], [2, 0.3], [-1, 1]])[0]
+
+    def latents(self, seeds: np.ndarray) -> np.ndarray:
+        return np.asarray(standard_normal(seeds, 2))
+
+    def decode(self, latents: np.ndarray, labels: None) -> np.ndarray:
+        return (0.5 + latents @ self.weights.T / 10).reshape(-1, 2, 2, 1)
+
+    def encode(self, images: np.ndarray, seeds: np.ndarray, labels: None) -> np.ndarray:
+        return 10 * (images.reshape(-1, 4) / 255 - 0.5) @ self.weights
+
+
+def test_completions_have_the_conditional_distribution_of_a_linear_model() -> None:
+    image = np.array([180, 0, 0, 0], np.uint8).reshape(1, 2, 2, 1)
+    mask = np.array([[False, True], [True, True]])
+    results = sampling.complete(Linear(), image, mask, 2000, rounds=40).reshape(2000, 4)[:, 1:]
+    known, unknown = Linear.weights[0], Linear.weights[1:]
+    # The latents that give the known pixel: the shortest of them, and a normal variate across it.
+    shortest = 10 * (180 / 255 - 0.5) * known / (known @ known)
+    across = np.array([-known[1], known[0]]) / np.linalg.norm(known)
+    np.testing.assert_allclose(results.mean(0) / 255, 0.5 + unknown @ shortest / 10, atol=0.01)
+    np.testing.assert_allclose(results.std(0) / 255, np.abs(unknown @ across) / 10, atol=0.01)
+
+
+def test_what_cannot_be_completed_is_refused(samplers: Samplers) -> None:
+    mask, flow, gan = np.ones((SIDE, SIDE), bool), samplers.live["flow"], "gan-conditional"
+    refuses(lambda: sampling.complete(samplers.open(gan, "opened"), IMAGES, mask, labels=1), "enc")
+    refuses(lambda: sampling.complete(flow, IMAGES, ~mask), "white")
+    refuses(lambda: sampling.complete(flow, IMAGES, mask[1:]), "shape [5, 6]")
+    refuses(lambda: sampling.complete(flow, IMAGES, mask, rounds=0), "rounds = 0")

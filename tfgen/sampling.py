@@ -5,6 +5,7 @@ per batch, and the error texts. No TensorFlow here, so that a client of a server
 """
 
 import abc
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
@@ -254,3 +255,71 @@ def check_image_bytes(
     sides = zip(shape[1:], image_shape, strict=False)
     if len(shape) != 4 or any(None not in pair and pair[0] != pair[1] for pair in sides):
         raise UsageError(wrong_shape(shape, image_shape))
+
+
+def complete(
+    sampler: Any,
+    images: Any,
+    mask: Any,
+    n: int = 8,
+    *,
+    rounds: int = 20,
+    seed: int = 0,
+    labels: Any = None,
+    advance: Callable[[int], object] = lambda count: None,
+) -> np.ndarray:
+    """Samples the unknown pixels of images by any sampler that encodes; the known ones stay.
+
+    A Markov chain between images and latents (Rezende, Mohamed & Wierstra 2014, "Stochastic
+    backpropagation and approximate inference in deep generative models", section on missing data),
+    which here is annealed. It starts from latents of the prior. Each round sets the known pixels in
+    the decoded images, encodes them as e and disturbs that: z = √(1 − s²) e + s ε with ε ~ N(0, I).
+    s falls linearly from 1 to 0 and so does the noise, as if going back in the time of a diffusion.
+
+    Args:
+        sampler: a live model, an opened or a served version.
+        images: `uint8[N, H, W, C]`.
+        mask: true where a pixel is unknown, `bool[H, W]` for all images or `bool[N, H, W]`.
+        n: number of results for each image.
+        rounds: number of rounds.
+        seed: of the whole request. The noise is `sampler.latents` of its image seeds, so it is the
+            same for a live model and for its versions; further images leave that of the first.
+        labels: classes of the images for a conditional model, `int[N]`, or one class for all.
+        advance: called after each step with the number of its images; an image has `rounds` + 1.
+
+    Returns:
+        The results of each image, `uint8[N, n, H, W, C]`.
+
+    Raises:
+        UsageError: the sampler has no encoder, the mask marks nothing or has another shape, or an
+            argument does not suit the model.
+    """
+    images, mask = np.asarray(images), np.asarray(mask, bool)
+    check_image_bytes(images.dtype.name, images.shape)
+    if mask.shape not in (images.shape[1:3], images.shape[:3]):
+        raise UsageError(f"the mask has shape {list(mask.shape)}; pass {list(images.shape[1:3])}")
+    if not mask.any():
+        raise UsageError("the mask marks no pixel as unknown; in a picture, paint these white")
+    if min(n, rounds) < 1:
+        raise UsageError(f"n = {n}, rounds = {rounds}: pass 1 or more")
+    count, steps = len(images) * n, rounds + 1
+    seeds = request_seeds(count * steps, seed).reshape(count, steps)
+    labels = image_labels(len(images), sampler.num_classes, labels)
+    classes = None if labels is None else labels.repeat(n)
+    unknown = np.broadcast_to(mask[..., None], images.shape).repeat(n, axis=0)
+    results = images.repeat(n, axis=0)
+    for part in batches(count, sampler.batch_size):
+        of_part = None if classes is None else classes[part]
+        encoded: Any = 0.0
+        for step in range(steps):
+            s = 1 - step / rounds
+            noise = np.asarray(sampler.latents(seeds[part, step]))
+            latents = math.sqrt(1 - s * s) * encoded + s * noise
+            decoded = byte_pixels(np.asarray(sampler.decode(latents, of_part)))
+            results[part] = np.where(unknown[part], decoded, results[part])
+            if step < rounds:
+                encoded = np.asarray(
+                    sampler.encode(results[part], seeds=seeds[part, step], labels=of_part)
+                )
+            advance(part.stop - part.start)
+    return results.reshape(len(images), n, *images.shape[1:])

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests import commands
 from tests.arrays import shows_grid
 from tests.cli.conftest import OwnModels
-from tests.conftest import make_images
+from tests.conftest import SIDE, make_images
 from tfgen.figures import image_grid
+from tfgen.sampling import complete
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -64,3 +66,28 @@ def test_the_picture_has_reconstructions_below_images(
     rows = [images[:8], reconstructions[:8], images[8:], gap, reconstructions[8:], gap]
     grid = image_grid(np.concatenate(rows).astype(np.float32), 8)
     assert shows_grid(Path("vae-reconstructions.png"), grid)
+
+
+@pytest.mark.parametrize("way", ["disk", "rest"])
+def test_the_white_part_of_a_mask_is_sampled(
+    way: str,
+    own_models: OwnModels,
+    own_images: tuple[list[str], np.ndarray],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    paths, images = own_images
+    # Twice as large as the images.
+    left = np.repeat([[255, 0]], SIDE, axis=1).repeat(2 * SIDE, axis=0).astype(np.uint8)
+    Image.fromarray(left).save("mask.png")
+    flags = [*paths, *own_models.flags(way), "--mask", "mask.png", "--n", 3]
+    stored = arrays("flow", *flags, "--rounds", 2, "--seed", 4)
+    np.testing.assert_array_equal(stored["mask"], left[::2, ::2] > 0)
+    expected = complete(own_models.live["flow"], images, stored["mask"], 3, rounds=2, seed=4)
+    assert np.abs(stored["completions"] - expected.astype(int)).max() <= 1
+    assert commands.main("reconstruct", ["flow", *flags]) == 0
+    assert "4 images, completed by flow version 2, in flow-comp" in capfd.readouterr().out
+    assert Path("flow-completions.png").stat().st_size
+
+    Image.fromarray(0 * left).save("mask.png")
+    assert commands.main("reconstruct", ["flow", *flags]) == 2
+    assert commands.main("reconstruct", ["flow", *paths, "--n", 3]) == 2

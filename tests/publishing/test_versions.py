@@ -3,12 +3,10 @@
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import pytest
 
-from tests.cli.worlds import hold_lock
 from tests.errors import refuses
 from tfgen import VAE
 from tfgen.errors import UsageError, WorkError
@@ -128,19 +126,6 @@ def test_a_bad_manifest_costs_its_own_version_alone(tmp_path: Path) -> None:
     described = Listing(models, Pool(1, 0, 0), None).described(models.listed(), lambda listed: {})
     (entry,) = (entry for entry in described if entry["name"] == "x")
     assert [version["number"] for version in entry["versions"]] == [2]
-
-
-def test_what_a_killed_process_unpacked_is_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    for name in ("killed", "running"):
-        (tmp_path / f"tfgen-archive-{name}" / "x" / "2").mkdir(parents=True)
-    hold_lock(tmp_path / "tfgen-archive-running")
-    versions.write_archive(versions.find("vae", tmp_path), tmp_path / "a.tfgen")
-    version = versions.Version.at(tmp_path / "a.tfgen")
-    running = {path.name for path in tmp_path.glob("tfgen-archive-*")}
-    assert running == {"tfgen-archive-running", version.path.parents[1].name}
 
 
 def test_an_evaluation_is_written_and_breaks_no_version(copy: Path) -> None:

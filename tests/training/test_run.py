@@ -119,6 +119,11 @@ def assert_same_end(a: Path, b: Path) -> None:
     assert metrics(a) == metrics(b)
 
 
+def assert_same_figures(*runs: Path) -> None:
+    first, second = ({path.name for path in (run / "figures").iterdir()} for run in runs)
+    assert first == second
+
+
 @pytest.fixture(scope="module")
 def whole(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run that nothing disturbed."""
@@ -153,8 +158,7 @@ def test_interrupted_and_resumed_ends_bit_equal(
     assert steps == [f"step-{step:09d}" for step in (16, 123, 246)]
     train(config(tiny_data, tmp_path / "run", resume=True))
     assert_same_end(tmp_path / "run", whole)
-    figures = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
-    assert figures == {path.name for path in (whole / "figures").iterdir()}
+    assert_same_figures(tmp_path / "run", whole)
 
 
 @pytest.mark.slow
@@ -181,8 +185,7 @@ def test_a_run_that_is_killed_while_it_draws_keeps_its_epoch(
     monkeypatch.undo()
     train(config(tiny_data, tmp_path / "run", resume=True))
     assert_same_end(tmp_path / "run", whole)
-    figures = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
-    assert figures == {path.name for path in (whole / "figures").iterdir()}
+    assert_same_figures(tmp_path / "run", whole)
 
 
 @pytest.mark.slow

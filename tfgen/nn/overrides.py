@@ -6,7 +6,6 @@ Those of Keras's Adam are in `tfgen.nn.cpu.Adam`.
 import contextlib
 import copy
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -143,23 +142,6 @@ def copy_onnx_graphs_alone() -> None:
         return duplicate
 
     tf2onnx.graph.Graph.__deepcopy__ = copy_alone
-
-
-@contextlib.contextmanager
-def onnx_graphs_in_place() -> Iterator[None]:
-    """A context in which tf2onnx optimizes a graph itself, not a copy for each optimization.
-
-    The copies take long. Without them, an optimization that fails ends the conversion. tf2onnx
-    reads only whether the environment has this variable.
-    """
-    name = "TF2ONNX_CATCH_ERRORS"
-    before = os.environ.get(name)
-    os.environ[name] = "FALSE"
-    try:
-        yield
-    finally:
-        os.environ.pop(name)
-        os.environ.update({} if before is None else {name: before})
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ By default it is `decode`: images of latents. The latents of a seed need integer
 neither converter has, as does any other signature with seeds.
 """
 
-import functools
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -130,21 +129,14 @@ def _to_onnx(folder: Path, signature: str) -> bytes:
 
     # Broadcasts shapes, which TFP's distributions do with shapes of the same rank.
     tf_op("BroadcastArgs", onnx_op="Max").register_compat_handler(lambda *_, **__: None, 12)
-    convert_call = functools.partial(
-        tf2onnx.convert.from_function, tf.function(call, autograph=False), list(specs.values())
-    )
+    traced = tf.function(call, autograph=False)
     with overrides.onnx_failures() as failures:
         try:
-            with overrides.onnx_graphs_in_place():
-                model, _ = convert_call()
-        except TfgenError:
-            raise
+            model, _ = tf2onnx.convert.from_function(traced, list(specs.values()))
         except Exception as error:
-            if failures:
+            if failures and not isinstance(error, TfgenError):
                 raise ValueError(_blame(*failures[0])) from error
-            # An optimization failed, such as one that moves a transpose behind a slice by a loop's
-            # index. With copies of the graph, tf2onnx goes on without it.
-            model, _ = convert_call()
+            raise
     try:
         # tf2onnx keeps operations that it does not know, which only this check finds.
         onnx.checker.check_model(model)

@@ -12,7 +12,6 @@ import functools
 import importlib.util
 import os
 import re
-import shutil
 import tempfile
 import time
 import zipfile
@@ -70,8 +69,7 @@ class Version(NamedTuple):
     def at(cls, path: str | Path) -> Self:
         """The version in a folder `<name>/<integer>` or in an archive.
 
-        An archive is unpacked into a temporary folder, which the end of the process removes; if the
-        process is killed, the next one that unpacks an archive does.
+        An archive is unpacked into a temporary folder, which the end of the process removes.
 
         Raises:
             UsageError: the path is not a published version.
@@ -106,13 +104,8 @@ def _unpack(archive: Path, changed: int) -> tuple[contextlib.ExitStack, Path]:
     Raises:
         WorkError: it is damaged.
     """
-    # A folder of a killed process has content that no process locks.
-    for left in Path(tempfile.gettempdir()).glob("tfgen-archive-*/[!.]*"):
-        with contextlib.suppress(OSError, UsageError), atomic.locked(left.parent, "", ""):
-            shutil.rmtree(left.parent)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tfgen-archive-"))
-        stack.enter_context(atomic.locked(Path(folder), f"folder {folder}", "try again"))
         try:
             atomic.check_members(archive)
             with zipfile.ZipFile(archive) as file:

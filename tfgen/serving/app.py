@@ -25,7 +25,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from tfgen.errors import describe
 from tfgen.serving.listing import Listing, run_pictures
@@ -34,7 +34,7 @@ from tfgen.serving.pool import Pool
 from tfgen.serving.refusal import busy, invalid, not_found, report_error
 
 _PATH = re.compile(
-    r"(?:https?://[^/]*)?/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<number>\d{1,19}))?"
+    r"/v1/models/(?P<name>[^/:]+)(?:/versions/(?P<number>\d{1,19}))?"
     r"(?P<verb>/metadata|:predict)?",
     re.ASCII,
 )
@@ -210,7 +210,7 @@ def create_app(models: Models, settings: Settings, data_dir: Path | None = None)
     # The pages of another host, whose name was made to mean this machine, send its name.
     hosts = ["localhost", "127.0.0.1", "[::1]", *settings.hosts]
     trusted = Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
-    middleware = [Middleware(take_urls), trusted]
+    middleware = [trusted]
     if origins := list(settings.origins):
         cors = Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"])
         middleware.append(cors)
@@ -218,17 +218,6 @@ def create_app(models: Models, settings: Settings, data_dir: Path | None = None)
     return Starlette(
         routes=routes, middleware=middleware, exception_handlers=handlers, lifespan=server.lifespan
     )
-
-
-def take_urls(app: ASGIApp) -> ASGIApp:
-    """The application, for requests of a whole URL too, as HTTP/1.1 asks for."""
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            scope["path"] = re.sub("^https?://[^/]*", "", scope["path"])
-        await app(scope, receive, send)
-
-    return answer
 
 
 async def answer_error(request: Request, error: Exception) -> Response:

@@ -4,9 +4,8 @@ import { realPictures } from "./images.js";
 import { decimals, norm } from "./numbers.js";
 import { busyPart, send, showLoading, withProgress } from "./requests.js";
 
-/** No server answers other programs, or could end. */
+/** No server answers other programs. */
 export const address = null;
-export function checkServer() {}
 addEventListener("load", () => navigator.serviceWorker?.register("worker.js"));
 
 const ARRAYS = { float32: Float32Array, int32: Int32Array, uint8: Uint8Array };
@@ -20,8 +19,7 @@ const TOLERANCE = 1e-4;
 let quantiles = null; // the table of the quantile function
 let runtime = null; // of ONNX
 const sessions = new Map(); // by the paths of their files
-const tasks = []; // for the worker
-let isWorking = false;
+let lastTask = Promise.resolve(); // of the worker, which has one at a time
 // The signals of the requests that wait for a model.
 const waiting = new Set();
 // Bytes of the files that were begun: those that have come, and all.
@@ -72,7 +70,7 @@ async function untilSeen(node, signal) {
 
 async function compute(path, { inputs: specs }, inputs, signal) {
   if (!sessions.has(path)) waiting.add(signal);
-  const results = await inTurn(path, async () => {
+  const results = await inTurn(async () => {
     signal.throwIfAborted();
     if (!sessions.has(path)) sessions.set(path, await openSession(path));
     const feeds = Object.entries(specs).map(([key, { dtype, shape: [, ...sides] }]) => {
@@ -117,21 +115,11 @@ export function randomWords(seed, size) {
   return [...pairs.map(([x]) => x), ...pairs.map(([, y]) => y)].slice(0, size);
 }
 
-/** Runs a task when the worker is free; first those of open models, which take the least time. */
-function inTurn(path, task) {
-  return new Promise((resolve, reject) => {
-    tasks.push({ path, run: () => task().then(resolve, reject) });
-    if (!isWorking) work();
-  });
-}
-
-async function work() {
-  isWorking = true;
-  while (tasks.length) {
-    const index = Math.max(0, tasks.findIndex(({ path }) => sessions.has(path)));
-    await tasks.splice(index, 1)[0].run();
-  }
-  isWorking = false;
+/** Runs a task when the worker is free. */
+function inTurn(task) {
+  const result = lastTask.then(task);
+  lastTask = result.catch(() => {}); // its caller is told
+  return result;
 }
 
 /** Loads a model, and with the first one the runtime. */

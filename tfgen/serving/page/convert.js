@@ -3,8 +3,8 @@
 import { Picture } from "./images.js";
 import { clamp } from "./numbers.js";
 
-// A pixel counts as ink above this, out of 255.
-const INK = 24;
+// A pixel counts as ink if it is this far from the paper, out of 255.
+export const INK = 24;
 // MNIST's digits fit into 20 × 20 pixels of 28 × 28, with the centre of mass in the middle.
 const INK_SHARE = 20 / 28;
 

@@ -4,6 +4,7 @@ import { checkbox } from "./controls.js";
 import { ClassifierCard, LikelihoodCard, PosteriorCard } from "./cards.js";
 import { backgroundOf, convert } from "./convert.js";
 import { announce, html } from "./elements.js";
+import { FinishCard } from "./finish.js";
 import { drawn, pictureCanvas, realPictures } from "./images.js";
 import { DrawingPad } from "./pad.js";
 
@@ -36,9 +37,11 @@ class Draw {
       .filter(([, matches]) => matches.length)
       .map(([Card, matches]) => new Card(matches, state, context, () => this.#update()));
     this.real = this.cards.map(({ version }) => version.model).find((model) => model.realAddress);
+    this.finishing = models.filter((model) => model.canFinish).map((model) =>
+      new FinishCard(model, context));
     this.pad = new DrawingPad(() => this.#onStroke());
     root.append(html`<div class="split draw">${this.#padCard(models.some(hasDigits))}
-      <div class="cards">${this.cards.map(({ node }) => node)}</div></div>`);
+      <div class="cards">${[...this.finishing, ...this.cards].map(({ node }) => node)}</div></div>`);
     this.#takeDroppedFiles();
     this.#readState();
   }
@@ -65,6 +68,10 @@ class Draw {
           <label class="button">Open a file<input type="file" accept="image/*" class="unseen"
             aria-label="Open an image file" @change=${openFile}></label>
         </div>
+        ${this.finishing.length && html`<button class="main" @click=${() => this.#finish()}>Let
+          the models finish it</button>
+          <p class="hint">What you drew stays where it is; the models sample the rest. Press again
+            for others.</p>`}
         ${[canCentre && this.centre, this.invert]}
         <h3>What the models see</h3>
         ${[this.seen, this.note]}
@@ -144,6 +151,12 @@ class Draw {
     }
   }
 
+  #finish() {
+    this.finishing.forEach((card) => card.show(this.read(card.version.model, false), this.seed));
+    this.seed += 1;
+    this.finishing[0].node.scrollIntoView({ block: "nearest" });
+  }
+
   /** Takes the pixels and the background of an image; null: the drawing. */
   #take(image) {
     this.image = image;
@@ -164,9 +177,13 @@ class Draw {
     // The box is about what the first model sees.
     const invert = (this.invert.control.checked = asked("invert", isOpposite(models[0])));
     const isUsual = invert === isOpposite(models[0]);
-    const pictures = models.map((model) => convert(pixels, model,
-      { centre: centre && hasDigits(model), invert: isOpposite(model) === isUsual }));
+    // A part of a digit is not centred as a whole one is.
+    this.read = (model, isWhole) => convert(pixels, model,
+      { centre: isWhole && centre && hasDigits(model), invert: isOpposite(model) === isUsual });
+    const pictures = models.map((model) => this.read(model, true));
     pictures[0].paint(this.seen);
+    this.finishing.forEach((card) => card.show(null));
+    this.seed = 0;
     const isEmpty = !this.image && this.pad.isEmpty;
     this.cards.forEach((card, i) => card.show(isEmpty ? null : pictures[i]));
     if (isEmpty) announce("The drawing is empty");

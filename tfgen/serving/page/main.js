@@ -13,7 +13,7 @@ import * as plane from "./plane.js";
 import * as samples from "./samples.js";
 import { shareButton } from "./save.js";
 import { RequestError, isAborted, readListing } from "./requests.js";
-import { address, checkServer } from "./source.js";
+import { address } from "./source.js";
 import { storyBar, storyLink } from "./story.js";
 
 // A view has a name, a title, a lead, `mount`, and at times which models or runs it takes, and what
@@ -24,7 +24,6 @@ const USUAL = {
 };
 const VIEWS = [samples, between, plane, draw, compare, game, learning].map((view) =>
   ({ ...USUAL, ...view }));
-const WATCH_INTERVAL = 10_000; // milliseconds
 const LONGEST_PART = 40; // of a link in a message
 const content = document.getElementById("content");
 const failureBox = document.getElementById("alert");
@@ -43,17 +42,6 @@ function showFailure(error, source = null) {
 /** Ends the error of a source. */
 function clearFailure(source) {
   if (source === failureSource) failureBox.replaceChildren();
-}
-
-/** Tells of a server that has ended before a view asks it. */
-async function watchServer() {
-  if (document.hidden) return;
-  try {
-    await checkServer();
-    clearFailure(watchServer);
-  } catch (error) {
-    if (!failureBox.childElementCount) showFailure(error, watchServer);
-  }
 }
 
 /** Gives each family's class its colour. */
@@ -138,8 +126,6 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   content.focus();
 });
 addEventListener("hashchange", mountView);
-addEventListener("focus", watchServer);
-setInterval(watchServer, WATCH_INTERVAL);
 addEventListener("addresschange", ({ detail: view }) =>
   document.querySelector(`#views [href^="#${view}"]`)?.setAttribute("href", linkTo(view)));
 mountView();

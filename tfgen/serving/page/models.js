@@ -31,11 +31,12 @@ export class Model {
     this.bitsPerDim = entry.test_statistics?.bits_per_dim ?? null;
     this.newest = versions[0].number;
     // What it can: draw images; classify them; encode an image as a normal distribution of latent
-    // vectors; measure the bits/dim of an image.
+    // vectors; finish a drawing; measure the bits/dim of an image.
     const { features, encode, log_prob: likelihood } = this.signatures;
     this.isSampler = "latents" in this.signatures && "decode" in this.signatures;
     this.isClassifier = "logits" in (features?.outputs ?? {});
     this.hasPosterior = "stddev" in (encode?.outputs ?? {});
+    this.canFinish = this.isSampler && Boolean(encode);
     this.hasBitsPerDim = "bits_per_dim" in (likelihood?.outputs ?? {});
   }
 
@@ -91,15 +92,13 @@ export class ModelVersion {
     return images.map(Picture.fromValues);
   }
 
-  /** Mean and standard deviation of the posterior of each image; see `hasPosterior`. */
-  async encode(pictures, signal) {
+  /** Latents of each image, its posterior's mean, and the standard deviation of `hasPosterior`. */
+  async encode(pictures, signal, seeds) {
     // Versions published before 0.1.0 call the latents `mean`.
     const { mean, latents = mean, stddev } =
-      await this.#callWithImages("encode", pictures, signal);
-    return latents.map((vector, i) => ({
-      mean: Float32Array.from(vector),
-      stddev: Float32Array.from(stddev[i]),
-    }));
+      await this.#callWithImages("encode", pictures, signal, seeds);
+    return latents.map((vector, i) =>
+      ({ mean: Float32Array.from(vector), stddev: Float32Array.from(stddev?.[i] ?? []) }));
   }
 
   /** The outputs of `log_prob` for a picture, with the noise of seed 0. */
@@ -113,10 +112,9 @@ export class ModelVersion {
     return (await this.#callWithImages("features", pictures, signal)).logits;
   }
 
-  #callWithImages(signature, pictures, signal) {
-    const images = pictures.map((picture) => picture.toLists());
-    const inputs = { images };
-    if ("seed" in this.model.signatures[signature].inputs) inputs.seed = images.map(() => 0);
+  #callWithImages(signature, pictures, signal, seeds = pictures.map(() => 0)) {
+    const inputs = { images: pictures.map((picture) => picture.toLists()) };
+    if ("seed" in this.model.signatures[signature].inputs) inputs.seed = seeds;
     return this.#call(signature, inputs, signal);
   }
 

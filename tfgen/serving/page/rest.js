@@ -8,11 +8,6 @@ export const address = new URL(".", document.baseURI).href.replace(/\/$/, "");
 // The versions that the server has opened, by the paths of their requests.
 const opened = new Set();
 
-/** Rejects if the server does not answer. */
-export function checkServer() {
-  return send("healthz", {});
-}
-
 /** The outputs of a signature by name, or its only one, as nested lists. */
 export async function predict(model, number, signature, inputs, signal) {
   const path = `v1/models/${encodeURIComponent(model.name)}/versions/${number}`;
