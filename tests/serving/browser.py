@@ -94,15 +94,10 @@ def slide(slider: Any, key: str, presses: int) -> None:
         slider.press(key)
 
 
-def drop(page: Any, content: bytes) -> None:
-    """Drops a file, `digit.png`, onto the view Draw."""
-    script = """bytes => {
-        const data = new DataTransfer();
-        data.items.add(new File([new Uint8Array(bytes)], "digit.png", {type: "image/png"}));
-        return data;
-    }"""
-    data = page.evaluate_handle(script, list(content))
-    page.get_by_role("region", name="Drawing").dispatch_event("drop", {"dataTransfer": data})
+def open_file(page: Any, content: bytes) -> None:
+    """Opens a file, `digit.png`, in the view Draw."""
+    file = {"name": "digit.png", "mimeType": "image/png", "buffer": content}
+    page.get_by_label("Open an image file").set_input_files(file)
 
 
 def last_point(address: str) -> tuple[int, ...]:

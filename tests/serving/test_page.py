@@ -21,8 +21,8 @@ from tests import commands
 from tests.errors import refuses
 from tests.serving import browser as chromium
 from tests.serving.browser import (
-    drop,
     last_point,
+    open_file,
     open_page,
     reload,
     rounded,
@@ -399,12 +399,12 @@ def test_what_the_models_make_of_a_drawing(
     page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text("Draw something, or take a test image.")).to_have_count(3)
 
-    drop(page, figures.png_bytes(digits[42], least_side=0))
+    open_file(page, figures.png_bytes(digits[42], least_side=0))
     settle(page)
     (seen,) = shown(page.get_by_role("img", name="the drawing as the models see it"))
     np.testing.assert_array_equal(seen[..., :1], digits[42])
     expect(page.get_by_text("digit.png stays on this machine")).to_be_visible()
-    drop(page, b"not an image")
+    open_file(page, b"not an image")
     expect(page.get_by_text("not an image that this browser can read")).to_be_visible()
 
     page.route("**:predict", lambda route: None)
@@ -432,7 +432,7 @@ def test_a_drawing_for_a_model_of_pictures_on_white(page: Any, tmp_path: Path) -
         expect(classifier).to_contain_text("Most probable: 1")
         for picture, is_inverted in ((None, False), (255 - white, True), (white, False)):
             if picture is not None:
-                drop(page, figures.png_bytes(picture, least_side=0))
+                open_file(page, figures.png_bytes(picture, least_side=0))
             box = page.get_by_label("Invert light and dark")
             expect(box).to_be_checked(checked=is_inverted)
             (seen,) = shown(page.get_by_role("img", name="the drawing as the models see it"))

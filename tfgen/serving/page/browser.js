@@ -2,7 +2,7 @@
 
 import { realPictures } from "./images.js";
 import { decimals, norm } from "./numbers.js";
-import { busyPart, send, showLoading, withProgress } from "./requests.js";
+import { busyPart, once, send, showLoading, withProgress } from "./requests.js";
 
 /** No server answers other programs. */
 export const address = null;
@@ -16,9 +16,7 @@ const LATENTS = 0x6c61;
 // Of the numbers by which latents of the first pictures are known.
 const TOLERANCE = 1e-4;
 
-let quantiles = null; // the table of the quantile function
-let runtime = null; // of ONNX
-const sessions = new Map(); // by the paths of their files
+const opened = new Set(); // the paths of the models that are ready
 let lastTask = Promise.resolve(); // of the worker, which has one at a time
 // The signals of the requests that wait for a model.
 const waiting = new Set();
@@ -28,18 +26,19 @@ const bytes = { loaded: 0, all: 0 };
 /** The outputs of a signature by name, or its only one, as nested lists. */
 export async function predict(model, number, name, { seed, ...inputs }, signal) {
   if (seed) {
-    quantiles ??= new Int32Array(await load("runtime/quantiles.bin"));
+    const table = await once("quantiles", () => load("runtime/quantiles.bin"));
+    const quantiles = new Int32Array(table);
     inputs.latents = seed.map((value) => latents(value, model.latentDim, quantiles));
     if (name === "latents") return inputs.latents;
   }
   const signature = seed ? "decode" : name;
   const path = `models/${model.name}/${number}/${signature}.bin`;
   const part = busyPart(signal);
-  const isFirst = signature === "decode" && !sessions.has(path);
+  const isFirst = signature === "decode" && !opened.has(path);
   const pictures = isFirst ? await drawnAtExport(model, inputs) : null;
   part.toggleAttribute("data-preview", Boolean(pictures));
   if (pictures) return pictures.map((picture) => picture.toValues());
-  if (!sessions.has(path)) await untilSeen(part, signal);
+  if (!opened.has(path)) await untilSeen(part, signal);
   return withProgress(compute(path, model.signatures[signature], inputs, signal));
 }
 
@@ -69,16 +68,17 @@ async function untilSeen(node, signal) {
 }
 
 async function compute(path, { inputs: specs }, inputs, signal) {
-  if (!sessions.has(path)) waiting.add(signal);
-  const results = await inTurn(async () => {
+  if (!opened.has(path)) waiting.add(signal);
+  const { session, Tensor } = await once(path, () => open(path))
+    .finally(() => waiting.delete(signal) && showLoading("", signal));
+  const results = await inTurn(() => {
     signal.throwIfAborted();
-    if (!sessions.has(path)) sessions.set(path, await openSession(path));
     const feeds = Object.entries(specs).map(([key, { dtype, shape: [, ...sides] }]) => {
       const values = ARRAYS[dtype].from(inputs[key].flat(Infinity));
-      return [key, new runtime.Tensor(dtype, values, [inputs[key].length, ...sides])];
+      return [key, new Tensor(dtype, values, [inputs[key].length, ...sides])];
     });
-    return sessions.get(path).run(Object.fromEntries(feeds));
-  }).finally(() => waiting.delete(signal) && showLoading("", signal));
+    return session.run(Object.fromEntries(feeds));
+  });
   signal.throwIfAborted();
   const outputs = Object.entries(results).map(([key, { data, dims }]) => [key, nested(data, dims)]);
   return outputs.length === 1 ? outputs[0][1] : Object.fromEntries(outputs);
@@ -122,20 +122,22 @@ function inTurn(task) {
   return result;
 }
 
-/** Loads a model, and with the first one the runtime. */
-async function openSession(path) {
-  const root = new URL("runtime/ort-wasm-simd-threaded", document.baseURI).href;
-  const [model] = await Promise.all([load(path), runtime ?? loadRuntime(root)]);
-  return runtime.InferenceSession.create(model);
+/** Loads a model, and with the first one the runtime. Models that are ready compute meanwhile. */
+async function open(path) {
+  const [model, runtime] = await Promise.all([load(path), once("runtime", loadRuntime)]);
+  const session = await inTurn(() => runtime.InferenceSession.create(model));
+  opened.add(path);
+  return { session, Tensor: runtime.Tensor };
 }
 
-async function loadRuntime(root) {
+async function loadRuntime() {
+  const root = new URL("runtime/ort-wasm-simd-threaded", document.baseURI).href;
   const [module, wasmBinary] =
     await Promise.all([import("../runtime/ort.wasm.min.js"), load(`${root}.bin`)]);
   // The worker of the proxy computes, so that the page stays responsive.
   const settings = { numThreads: 1, proxy: true, wasmPaths: { mjs: `${root}.js` }, wasmBinary };
   Object.assign(module.env.wasm, settings);
-  runtime = module;
+  return module;
 }
 
 /** The unpacked bytes of a file; says meanwhile how many have come. */

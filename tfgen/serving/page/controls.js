@@ -136,8 +136,3 @@ export function rebuild(root, build) {
   build();
   if (index >= 0) alike()[index]?.focus();
 }
-
-/** The sentence that says why a view has nothing to show. */
-export function emptyNote(text) {
-  return html`<p class="note">${text}</p>`;
-}

@@ -5,13 +5,10 @@ import { LatentBars } from "./bars.js";
 import { announce, html } from "./elements.js";
 import { pictureCanvas } from "./images.js";
 import { ModelVersion } from "./models.js";
-import { decimals, norm, scaled, shortened, signed } from "./numbers.js";
+import { decimals, norm, scaled } from "./numbers.js";
 import { copyButton, saveControls } from "./save.js";
 import { Latest } from "./requests.js";
 import { address } from "./source.js";
-
-// With more dimensions, one alone changes an image only a little.
-const MANY = 50;
 
 export class ImageDetail {
   constructor(state, context, onclose) {
@@ -125,8 +122,7 @@ export class ImageDetail {
     this.#explain(isChanged);
     // An edited image is of no seed, so tfgen-sample does not draw it.
     const inFile = !isChanged && command("The same image again, in a file", this.#sampleCommand());
-    const overHttp = address && command("Pixel values as JSON, over HTTP", this.#curl());
-    this.commands.replaceChildren(...[inFile, overHttp].filter(Boolean));
+    this.commands.replaceChildren(inFile || "");
     announce(`Image of ${description}${isChanged ? ", edited" : ""}`);
   }
 
@@ -139,8 +135,8 @@ export class ImageDetail {
     this.explanation.replaceChildren(html`
       <p class="hint">Each image has its own seed, derived from the grid's seed. The seed gives the
         latent vector: ${latentDim} random numbers from a normal distribution. The vector has length
-        ${decimals(norm(this.vector), 1)}. Drag a bar to change the image.
-        ${latentDim > MANY && `With ${latentDim} dimensions, one bar changes little.`}</p>
+        ${decimals(norm(this.vector), 1)}. Drag a bar to change the image; one of many bars
+        changes little.</p>
       ${isChanged && html`<button @click=${() => this.#undo()}>Undo the changes</button>`}
       <p class="links"><a href=${between}>Interpolate to another image</a>
         <a href=${plane}>Explore the latent space around it</a></p>`);
@@ -153,19 +149,6 @@ export class ImageDetail {
     if (this.temperature !== 1) parts.push("--temperature", this.temperature);
     if (address) parts.push("--url", address);
     return [...parts, "--out", `${this.#fileName()}.png`].join(" ");
-  }
-
-  #curl() {
-    const { model, number, label } = this.version;
-    const seed = signed(this.seed);
-    let body = { instances: [label === null ? seed : { seed, label }] };
-    if (this.changes.size || this.temperature !== 1) {
-      const inputs = { latents: [Array.from(this.vector, shortened)] };
-      if (label !== null) inputs.label = [label];
-      body = { signature_name: "decode", inputs };
-    }
-    const path = `v1/models/${model.name}/versions/${number}:predict`;
-    return `curl -d '${JSON.stringify(body)}' ${address}/${path}`;
   }
 
   #fileName() {

@@ -42,7 +42,6 @@ class Draw {
     this.pad = new DrawingPad(() => this.#onStroke());
     root.append(html`<div class="split draw">${this.#padCard(models.some(hasDigits))}
       <div class="cards">${[...this.finishing, ...this.cards].map(({ node }) => node)}</div></div>`);
-    this.#takeDroppedFiles();
     this.#readState();
   }
 
@@ -75,20 +74,7 @@ class Draw {
         ${[canCentre && this.centre, this.invert]}
         <h3>What the models see</h3>
         ${[this.seen, this.note]}
-        <p class="hint">You can also drop an image file onto this page.</p>
       </section>`;
-  }
-
-  #takeDroppedFiles() {
-    const { signal } = this.context;
-    addEventListener("dragover", (event) => event.preventDefault(), { signal });
-    const take = (event) => {
-      event.preventDefault();
-      const [file] = event.dataTransfer.files;
-      if (file) this.#openFile(file);
-      else this.note.textContent = "What you dropped is not a file.";
-    };
-    addEventListener("drop", take, { signal });
   }
 
   #readState() {

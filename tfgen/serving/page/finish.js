@@ -14,13 +14,12 @@ export class FinishCard extends GridCard {
   constructor(model, context) {
     const version = new ModelVersion(model, model.newest, model.numClasses ? ALL_CLASSES : null);
     const title = `Finished by ${version.title}`;
-    const bar = html`<progress max=${ROUNDS} value="0" aria-label="Rounds"></progress>`;
     super(context, {
       kind: "grid four", count: COUNT, title, family: model.family,
-      controls: [html`<h2>${title}</h2>`], notes: [bar],
+      controls: [html`<h2>${title}</h2>`], notes: [],
       compute: (request, signal) => this.#finish(request, signal),
     });
-    Object.assign(this, { version, bar });
+    this.version = version;
     this.show(null);
   }
 
@@ -33,17 +32,17 @@ export class FinishCard extends GridCard {
 
   async #finish({ picture, seed }, signal) {
     const { version } = this;
+    const paper = backgroundOf(picture.toImageData()) > 0 ? 255 : 0;
     const seeds = imageSeeds(seed, COUNT * (ROUNDS + 1));
     let encoded = null;
     for (let round = 0; ; round++) {
-      this.bar.value = round;
       const ofRound = seeds.filter((_, i) => i % (ROUNDS + 1) === round);
       const noise = await version.latents(ofRound, signal);
       const share = 1 - round / ROUNDS;
       const latents = encoded ? encoded.map(({ mean }, k) => mean.map((value, i) =>
         Math.sqrt(1 - share * share) * value + share * noise[k][i])) : noise;
       const decoded = await version.decode(latents, signal);
-      const pictures = decoded.map((other) => withInk(other, picture));
+      const pictures = decoded.map((other) => withInk(other, picture, paper));
       if (round === ROUNDS) return pictures;
       this.images.paint(pictures);
       encoded = await version.encode(pictures, signal, ofRound);
@@ -51,10 +50,8 @@ export class FinishCard extends GridCard {
   }
 }
 
-/** A picture with what is drawn in another one. */
-function withInk({ bytes }, drawing) {
-  const { height, width, channels, bytes: drawn } = drawing;
-  const paper = backgroundOf(drawing.toImageData()) > 0 ? 255 : 0;
+/** A picture with what is drawn in another one, on a paper of a value in 0…255. */
+function withInk({ bytes }, { height, width, channels, bytes: drawn }, paper) {
   return new Picture(height, width, channels, bytes.map((value, i) => {
     const start = i - (i % channels);
     const pixel = drawn.subarray(start, start + channels);

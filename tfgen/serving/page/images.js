@@ -1,7 +1,7 @@
 // Images as bytes, and canvases that show them.
 
 import { announce, html } from "./elements.js";
-import { Latest, fetchImage } from "./requests.js";
+import { Latest, fetchImage, once } from "./requests.js";
 
 /**
  * An image of bytes.
@@ -135,21 +135,13 @@ export function drawn(source, limit = Infinity) {
   return context;
 }
 
-// The pictures of each address, so that every view has them at once.
-const loaded = new Map();
-
 /**
  * The real images of a model: the pictures of a PNG that shows them side by side, row by row.
  *
  * Rejects with the reason of `signal` if that was aborted meanwhile.
  */
 export async function realPictures({ realAddress, shape }, signal) {
-  if (!loaded.has(realAddress)) {
-    const pictures = loadPictures(realAddress, shape);
-    loaded.set(realAddress, pictures);
-    pictures.catch(() => loaded.delete(realAddress));
-  }
-  const pictures = await loaded.get(realAddress);
+  const pictures = await once(realAddress, () => loadPictures(realAddress, shape));
   signal?.throwIfAborted();
   return pictures;
 }

@@ -3,7 +3,6 @@
 import { State, linkTo, readAddress } from "./address.js";
 import * as between from "./between.js";
 import * as compare from "./compare.js";
-import { emptyNote } from "./controls.js";
 import * as draw from "./draw.js";
 import { html } from "./elements.js";
 import * as game from "./game.js";
@@ -64,7 +63,6 @@ async function mountView() {
     failureBox.replaceChildren();
     const models = listed.map((entry) => new Model(entry));
     showColours(models);
-    showFooter(models);
     // A server may have more models later; an exported page, or without a run, shows what it has.
     const entries = [...models, ...runs];
     const views = VIEWS.map((view) => ({ ...view, shown: entries.filter(view.accepts) })).filter(
@@ -91,7 +89,7 @@ function showView({ title, lead, mount, needs, shown }, state, signal, models) {
   story?.querySelector(".main").focus();
   const context = { signal, fail: showFailure, succeed: clearFailure };
   if (shown.length) mount(root, state, context, shown);
-  else root.append(emptyNote(needs));
+  else root.append(html`<p class="note">${needs}</p>`);
   const parts = [...state.missing].map((part) =>
     part.length > LONGEST_PART ? `${part.slice(0, LONGEST_PART)}…` : part);
   if (parts.length) {
@@ -111,13 +109,6 @@ function showLinks(views, view, storyAddress) {
   const hadFocus = document.activeElement?.closest?.("#views");
   document.getElementById("views").replaceChildren(...links);
   if (hadFocus) links.find((link) => link.ariaCurrent)?.focus();
-}
-
-function showFooter(models) {
-  const list = models.map(({ name, versions }) =>
-    `${name} ${versions.map(({ number }) => number).join(", ")}`);
-  document.getElementById("footer").textContent =
-    `Models and versions on this page: ${list.join(" · ")}.`;
 }
 
 document.querySelector(".skip").addEventListener("click", (event) => {

@@ -23,6 +23,18 @@ export function isAborted(error) {
   return error.name === "AbortError";
 }
 
+// Tasks that were begun, by a key.
+const begun = new Map();
+
+/** The result of a task that is done once for all who ask; after a failure, again. */
+export function once(key, task) {
+  if (!begun.has(key)) {
+    begun.set(key, task());
+    begun.get(key).catch(() => begun.delete(key));
+  }
+  return begun.get(key);
+}
+
 /** What there is: the models with their versions and signatures. */
 export function readListing(signal) {
   return send("page/models.json", { signal });
