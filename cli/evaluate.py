@@ -3,14 +3,14 @@
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from tfgen.errors import UsageError, size_text
 from tfgen.evaluation.compare import compare, copied_images, decode_picture
-from tfgen.evaluation.job import EvaluationRequest, Range, count_images
+from tfgen.evaluation.job import EvaluationRequest, count_images
 from tfgen.evaluation.reading import read_evaluation
 from tfgen.publishing import versions
 from tfgen.publishing.artifacts import Artifact, identify
@@ -63,9 +63,6 @@ class EvaluateOptions(EvaluationRequest, DataSetOptions, ModelOptions):
             raise UsageError(f"--classifier and --features {self.features} exclude each other")
         if self.features_range and self.features in (None, "classifier", "random"):
             raise UsageError("--features-range is for a network of your own; pass --features PATH")
-        if self.features_range not in (None, *get_args(Range)):
-            known = " or ".join(get_args(Range))
-            raise UsageError(f"--features-range {self.features_range} is unknown; use {known}")
 
 
 @command("tfgen-evaluate", EvaluateOptions)

@@ -14,17 +14,14 @@ from __future__ import annotations
 import functools
 import math
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from tfgen.system.quiet import LazyModule
 
-if TYPE_CHECKING:
-    import tensorflow as tf
-else:
-    # `image_seeds` needs no TensorFlow, so that a client of a server works without it.
-    tf = LazyModule("tensorflow")
+# `image_seeds` needs no TensorFlow, so that a client of a server works without it.
+tf: Any = LazyModule("tensorflow")
 
 # Threefry-2x32: rotations and the parity constant of the key schedule (Salmon et al. 2011, table 3
 # and the Random123 library's SKEIN_KS_PARITY32), 20 rounds.

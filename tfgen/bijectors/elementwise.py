@@ -14,14 +14,9 @@ class InverseLogit(Bijector):
 
     Args:
         alpha: α, in [0, 1).
-
-    Raises:
-        ValueError: `alpha` is out of its range.
     """
 
     def __init__(self, alpha: float = 1e-5):
-        if not 0 <= alpha < 1:
-            raise ValueError(f"alpha = {alpha} is out of range; it must be in [0, 1)")
         self.alpha = alpha
         super().__init__(forward_min_event_ndims=0)
 

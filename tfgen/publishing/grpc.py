@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tfgen.errors import UsageError, WorkError
+from tfgen.errors import UsageError
 from tfgen.publishing.served import SignatureDefs, Transport
 from tfgen.sampling import Arrays
 
@@ -46,8 +46,7 @@ class Grpc(Transport):
             request.model_spec.version.value = version
         answer = self.answer(self._stub.GetModelMetadata, request)
         table = get_model_metadata_pb2.SignatureDefMap()
-        if not answer.metadata["signature_def"].Unpack(table):
-            raise WorkError(f"what answers at {self.address} has no signatures")
+        answer.metadata["signature_def"].Unpack(table)
         definitions = MessageToDict(table, preserving_proto_field_name=True)["signature_def"]
         return int(answer.model_spec.version.value), definitions, []
 

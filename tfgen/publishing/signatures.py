@@ -166,8 +166,6 @@ class SignatureSampler(sampling.ImageSampler):
             UsageError: the version has no such signature; the images are not bytes; seeds or labels
                 do not fit the images.
         """
-        if "seed" not in self.signature("encode").inputs:
-            seeds = None
         return split_latents(self.evaluate("encode", images, seeds, labels))[0]
 
     def log_prob(self, images: Any, *, seeds: Any = None, labels: Any = None) -> np.ndarray:
@@ -191,7 +189,7 @@ class SignatureSampler(sampling.ImageSampler):
         Args:
             signature: name of the signature.
             images: `uint8[B, H, W, C]`.
-            seeds: seeds of each image's noise, `int32[B]`; None: 0, 1, 2, … if it takes seeds.
+            seeds: seeds of each image's noise, if it gets any, `int32[B]`; None: 0, 1, 2, ….
             labels: classes of the images for a conditional model, `int[B]`, or one class for all.
 
         Raises:
@@ -200,8 +198,6 @@ class SignatureSampler(sampling.ImageSampler):
         inputs = self.signature(signature).inputs
         images = np.asarray(images)
         sampling.check_image_bytes(images.dtype.name, images.shape, inputs["images"].shape[1:])
-        if seeds is not None and "seed" not in inputs:
-            raise UsageError(f"{signature} of {self.name} uses no noise: it takes no seeds")
         seeds = sampling.noise_seeds(len(images), seeds) if "seed" in inputs else None
         classes = self.num_classes if "label" in inputs else 0
         labels = sampling.image_labels(len(images), classes, labels)

@@ -7,10 +7,8 @@ is a ZIP file of a version's folder. No TensorFlow here.
 """
 
 import contextlib
-import errno
 import functools
 import importlib.util
-import os
 import re
 import tempfile
 import time
@@ -183,10 +181,7 @@ def read_folder(folder: Path) -> list[Path]:
         UsageError: it is there, but cannot be read: a file, a link to nothing, no permission.
     """
     try:
-        paths = list(folder.iterdir())
-        if not os.access(folder, os.X_OK):  # it can be listed, but not entered
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        return paths
+        return list(folder.iterdir())
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not folder.is_symlink():
             return []

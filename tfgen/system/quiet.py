@@ -29,9 +29,8 @@ def hold_back_stderr() -> Iterator[None]:
         try:
             yield
         except Exception:
-            os.dup2(terminal, 2)
             messages.seek(0)
-            os.write(2, messages.read())
+            os.write(terminal, messages.read())
             raise
         finally:
             sys.stderr.flush()

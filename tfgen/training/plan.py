@@ -42,13 +42,11 @@ def with_data(config: RunConfig, dataset: Dataset) -> RunConfig:
     suffice, and, where they are the preset's, the number of epochs and of epochs of warm-up.
 
     Raises:
-        UsageError: the family has no conditional variant, or the data has no labels.
+        UsageError: the model needs labels, and the data has none.
     """
     decided: dict[str, Any] = {"image_shape": dataset.image_shape}
-    family, conditional = registry.family(config.family), config.options.conditional
-    if conditional and not family.conditional:
-        raise UsageError(f"{config.family} has no conditional variant; leave out --conditional")
-    if conditional or not family.generative:
+    conditional = config.options.conditional
+    if conditional or not registry.family(config.family).generative:
         if dataset.num_classes is None:
             subject = "--conditional" if conditional else f"a {config.family}"
             raise UsageError(f"{subject} needs labels, and data set {dataset.name} has none")

@@ -8,17 +8,13 @@ it cannot learn few real images by heart. The generator's gradient passes throug
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
+from tfgen.random import BatchNoise
 from tfgen.system.quiet import LazyModule
 
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-    from tfgen.random import BatchNoise
-else:
-    # `--help` lists the augmentations without importing TensorFlow.
-    tf = LazyModule("tensorflow")
+# `--help` lists the augmentations without importing TensorFlow.
+tf: Any = LazyModule("tensorflow")
 
 # Streams of noise; see `tfgen.random`. "co", "tr" and "cu" in ASCII.
 _COLOR, _TRANSLATION, _CUTOUT = 0x636F, 0x7472, 0x6375

@@ -10,15 +10,12 @@ log σ(a) = −softplus(−a) and log(1 − σ(a)) = −softplus(a).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from tfgen.system.quiet import LazyModule
 
-if TYPE_CHECKING:
-    import tensorflow as tf
-else:
-    # `--help` lists the losses without importing TensorFlow.
-    tf = LazyModule("tensorflow")
+# `--help` lists the losses without importing TensorFlow.
+tf: Any = LazyModule("tensorflow")
 
 # The terms of real and of generated images, `float[B]` each.
 Terms: TypeAlias = "tuple[tf.Tensor, tf.Tensor]"
