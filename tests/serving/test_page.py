@@ -448,7 +448,6 @@ def test_the_models_finish_a_drawing(page: Any, place: str, vae: Sampler) -> Non
     for seed in (0, 1):
         page.get_by_role("button", name="Let the models finish it").press("Enter")
         settle(page)
-        assert card.locator("progress").evaluate("bar => bar.value === bar.max")
         finished, blank = shown(card.locator("canvas"))[..., :1], seen[0, ..., 0] <= 24
         assert (finished == seen)[:, ~blank].all() and (finished != finished[0]).any()
         expected = complete(vae, seen, blank, rounds=12, seed=seed)[0]
