@@ -16,7 +16,7 @@ from tfgen.system.terminal import count_noun, progress
 
 from ._command import check_output, describe_skipped
 from ._flags import argument
-from ._samplers import SamplerOptions, read_label, use_sampler
+from ._samplers import SamplerOptions, open_sampler, read_label
 
 if TYPE_CHECKING:
     from tfgen.data.pictures import Collection
@@ -87,7 +87,7 @@ def evaluate_images(
     # A link that leads nowhere is among the files, too; reading will report it.
     if out and out.exists() and any(file.exists() and file.samefile(out) for file in files):
         raise UsageError(f"cannot write {out}: it is among the images; choose another file")
-    return use_sampler(options, lambda used: evaluate_files(options, used, signature, files))
+    return evaluate_files(options, open_sampler(options), signature, files)
 
 
 def evaluate_files(

@@ -6,9 +6,9 @@ import dataclasses
 import io
 import math
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -16,20 +16,19 @@ from rich.console import Console
 from tfgen import figures
 from tfgen.errors import UsageError
 from tfgen.publishing.artifacts import check_sampling, identify
-from tfgen.publishing.served import MAX_RETRIES, ServedSampler, VersionGoneError
+from tfgen.publishing.served import MAX_RETRIES, ServedSampler
 from tfgen.publishing.signatures import SignatureSampler
 from tfgen.sampling import BATCH
 from tfgen.settings.fields import hint, option
 from tfgen.system.atomic import write_bytes
 from tfgen.system.quiet import import_quietly
-from tfgen.system.status import note, status
+from tfgen.system.status import status
 from tfgen.system.terminal import make_bar
 from tfgen.training.checkpoint import WEIGHTS_HELP, check_choice
 
 from ._command import SAVED_MODELS, say_missing_best
 from ._flags import SamplingOptions, argument
 
-_Result = TypeVar("_Result")
 # Minimum number of images side by side in a picture of pairs, if there are so many.
 _MIN_COLUMNS = 8
 # Pixels of a side up to which matplotlib writes words beside a grid; it refuses 65 536.
@@ -93,28 +92,6 @@ def open_sampler(options: SamplerOptions) -> SignatureSampler:
     sampler = _connect(options) if options.is_served else _open(options)
     sampler.batch_size, sampler.track = options.batch_size, show_progress
     return sampler
-
-
-def use_sampler(options: SamplerOptions, work: Callable[[SignatureSampler], _Result]) -> _Result:
-    """What `work` returns for the sampler of `open_sampler`.
-
-    If a server drops the version meanwhile, `work` starts again with the newest one, unless
-    `--version` asks for one.
-
-    Args:
-        options: of `open_sampler`.
-        work: takes the sampler, and writes nothing.
-
-    Raises:
-        TfgenError: what `open_sampler` or `work` raises.
-    """
-    try:
-        return work(open_sampler(options))
-    except VersionGoneError:
-        if options.version is not None:
-            raise
-        note(f"another version of {options.name} was published meanwhile; asking for that one")
-        return work(open_sampler(options))
 
 
 def pinned(options: SamplerOptions, sampler: SignatureSampler) -> SamplerOptions:

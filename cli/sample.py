@@ -134,7 +134,8 @@ def main(options: SampleOptions) -> None:
         return
     if options.out:
         check_destination(options.out)
-    sampler, arrays = _samplers.use_sampler(options, lambda used: (used, draw(used, options)))
+    sampler = _samplers.open_sampler(options)
+    arrays = draw(sampler, options)
     out = options.out or f"{sampler.name}-samples.png"
     write(out, arrays, options, _samplers.class_names(sampler))
     print_training(sampler)

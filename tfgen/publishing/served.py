@@ -108,10 +108,6 @@ class Transport(abc.ABC):
         return kind(f"the server at {self.address} says: {' '.join(str(message).split())[:300]}")
 
 
-class VersionGoneError(WorkError):
-    """The server no longer has the version that a sampler asks for."""
-
-
 class ServedSampler(SignatureSampler):
     """A published sampler behind a server, with the methods of every sampler.
 
@@ -159,9 +155,8 @@ class ServedSampler(SignatureSampler):
 
         Raises:
             UsageError: there is no such signature.
-            VersionGoneError: the server no longer has the version.
-            WorkError: there is no answer, the server refuses, or its answer does not have the
-                arrays of the signature.
+            WorkError: there is no answer, the server refuses or no longer has the version, or its
+                answer does not have the arrays of the signature.
         """
         expected = self.signature(signature).outputs
         size = len(next(iter(inputs.values())))
@@ -170,8 +165,7 @@ class ServedSampler(SignatureSampler):
         try:
             outputs = self.transport.predict(self.name, self.number, signature, inputs)
         except UsageError as error:
-            text = f"{self.title} is no longer served: {error}; ask again"
-            raise VersionGoneError(text) from error
+            raise WorkError(f"{self.title} is no longer served: {error}; ask again") from error
         if not isinstance(outputs, dict):
             outputs = {next(iter(expected)): outputs}
         try:

@@ -48,8 +48,8 @@ class FlowMatching(GenerativeModel):
     With `flow_map`, the network also learns u, the mean velocity of a path over a span s of time,
     so that a few steps of `euler` suffice: x_{t+s} = x_t + s u (Boffi et al. 2025, "How to build a
     consistency model: learning flow maps via self-distillation"). `flow_map` is the share of a
-    batch, its first images, that get spans. Their target for u is v(x_{t+s}, t + s) − s ∂u/∂s by
-    the current weights: the derivative of s u by s is the velocity at the end of the span.
+    batch, its first images, that get spans. Their target for u is v(x_{t+s}, t + s) − s ∂u/∂s, with
+    v by the EMA weights: the derivative of s u by s is the velocity at the end of the span.
 
     `objective="likelihood"` weights the times as in the bound on −log p(x₁) of a diffusion model
     with the same network (Song et al. 2021, "Maximum likelihood training of score-based diffusion
@@ -262,7 +262,8 @@ class FlowMatching(GenerativeModel):
         lengths = per_event(spans, points)
         with tf.autodiff.ForwardAccumulator(spans, tf.ones_like(spans)) as accumulator:
             means = self.velocity(points, times, labels, spans=spans)
-        velocities = self.velocity(points + lengths * means, times + spans, labels)
+        with self.averaged():
+            velocities = self.velocity(points + lengths * means, times + spans, labels)
         means = velocities - lengths * accumulator.jvp(means)
         return tf.concat([tf.stop_gradient(means), targets[count:]], axis=0)
 
