@@ -2,7 +2,7 @@
 
 import argparse
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -47,7 +47,7 @@ class Request(NamedTuple):
 
     config: RunConfig
     publishing: PublishOptions
-    plan: PlanOptions
+    dry_run: bool
     cluster: _flags.RayOptions
 
 
@@ -83,8 +83,7 @@ def parse(argv: list[str]) -> Request:
         saved = saved_config(folder.path)
         defaults = _flags.flag_values(saved.model) | vars(saved.options)
         defaults |= {"run_dir": folder.path, "resume": False}
-        publishing = folder.read_config().get("publishing", {})
-        defaults |= vars(PublishOptions.from_json(publishing))
+        defaults |= vars(PublishOptions.from_json(folder.read_config().get("publishing", {})))
     else:
         name = first.preset or entry.preset_for(first.dataset, first.minutes is not None)
         preset = entry.preset(name)
@@ -118,8 +117,7 @@ def parse(argv: list[str]) -> Request:
         config = replace(config, options=options)
     if options.minutes is not None and options.strategy == "multiworker":
         raise UsageError("--minutes is for one machine; several take --epochs")
-    plan = _flags.read_flags(namespace, PlanOptions)
-    return Request(config, publishing, plan, cluster)
+    return Request(config, publishing, namespace.dry_run, cluster)
 
 
 def _find_family(argv: Sequence[str]) -> registry.Family:
@@ -154,26 +152,13 @@ def _parser(entry: registry.Family | None, defaults: Mapping[str, Any]) -> _flag
     _flags.add_flags(training, _flags.RayOptions)
     _flags.add_flags(parser.add_argument_group("publishing"), PublishOptions, defaults)
     if entry is not None:
-        check_names(entry, {*hidden, *(action.dest for action in parser._actions)})
+        reserved = {*hidden, *(action.dest for action in parser._actions)}
+        if names := [f.name for f in fields(entry.config) if _flags.destination(f) in reserved]:
+            text = f"{PROG} has flags of its own for {', '.join(names)}; rename these fields"
+            raise UsageError(f"{text} of {entry.config.__name__}")
         title = f"{entry.name} (defaults of preset {defaults['preset']})"
         _flags.add_flags(parser.add_argument_group(title), entry.config, defaults)
     return parser
-
-
-def check_names(entry: registry.Family, reserved: Collection[str]) -> None:
-    """Refuses a family whose configuration has a field with a reserved name.
-
-    Args:
-        entry: the family.
-        reserved: names of what `tfgen-train` takes for every model.
-
-    Raises:
-        UsageError: it has one.
-    """
-    names = [f.name for f in fields(entry.config) if _flags.destination(f) in reserved]
-    if names:
-        text = f"{PROG} has flags of its own for {', '.join(names)}; rename these fields"
-        raise UsageError(f"{text} of {entry.config.__name__}")
 
 
 def preset_table(families: Sequence[registry.Family]) -> str:

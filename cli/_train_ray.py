@@ -81,11 +81,8 @@ def _fit(cluster: RayCluster, train: Callable[[], None], shared: Path) -> None:
     from ray.train.tensorflow import TensorflowTrainer
 
     resources = {"CPU": cluster.resources["num_cpus"], "GPU": cluster.resources["num_gpus"]}
-    scaling = ray.train.ScalingConfig(
-        num_workers=cluster.workers,
-        use_gpu=resources["GPU"] > 0,
-        resources_per_worker=resources,
-    )
+    devices = {"use_gpu": resources["GPU"] > 0, "resources_per_worker": resources}
+    scaling = ray.train.ScalingConfig(num_workers=cluster.workers, **devices)
     failures = ray.train.FailureConfig(max_failures=_RESTARTS)
     with tempfile.TemporaryDirectory(
         dir=shared, prefix=".ray-", ignore_cleanup_errors=True

@@ -9,7 +9,6 @@ import threading
 import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tfgen.errors import UsageError, WorkError
 from tfgen.publishing import versions
@@ -19,9 +18,6 @@ from tfgen.system.quiet import import_quietly
 from tfgen.system.terminal import count_noun
 
 from ._command import SAVED_MODELS, command
-
-if TYPE_CHECKING:
-    from tfgen.serving.models import Models
 
 # Addresses that stand for all of this machine, and where the machine itself reaches them.
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -80,7 +76,11 @@ def main(options: ServeOptions) -> None:
     """
     versions.read_folder(options.saved_models)
     with listen(options.host, options.port) as listener:
-        models = served(options)
+        only: dict[str, versions.Version | None] = {}
+        for name in options.models or ():
+            if (version := identify(name, options.saved_models).version) is None:
+                raise UsageError(f"--models: {name} is not a published model")
+            only[version.name] = None if name == version.name else version
         # Before the start-up line, so that no answer takes the seconds of these imports; a client
         # that connects meanwhile waits. While tensorflow_datasets is imported, imports in other
         # threads can fail, so there must be none yet.
@@ -88,7 +88,9 @@ def main(options: ServeOptions) -> None:
         from tfgen.nn import gpu
         from tfgen.nn.cores import share_cores
         from tfgen.serving.app import Settings, create_app, run
+        from tfgen.serving.models import Models
 
+        models = Models(options.saved_models, options.max_batch, only)
         workers = options.workers or 2 * len(gpu.visible()) or os.cpu_count() or 1
         # Else the requests would compete for all of them.
         share_cores(workers, split_batches=False)
@@ -104,7 +106,7 @@ def main(options: ServeOptions) -> None:
         count = count_noun(sum(1 for _ in models.listed()), "model")
         print(f"serving {count} at {url} (Ctrl+C stops)", flush=True)
         if options.open:
-            threading.Thread(target=open_page, args=(url,), daemon=True).start()
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         # Without a standard error, there is no log.
         run(listener, app, options.timeout, not options.quiet and sys.stderr is not None)
 
@@ -134,28 +136,3 @@ def listen(host: str, port: int) -> socket.socket:
     # acknowledged the head, up to 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
-
-
-def served(options: ServeOptions) -> "Models":
-    """What is served.
-
-    Raises:
-        UsageError: one of the `--models` is not there.
-        WorkError: an archive is damaged.
-    """
-    from tfgen.serving.models import Models
-
-    folder = options.saved_models
-    only: dict[str, versions.Version | None] = {}
-    for name in options.models or ():
-        version = identify(name, folder).version
-        if version is None:
-            raise UsageError(f"--models: {name} is not a published model")
-        only[version.name] = None if name == version.name else version
-    return Models(folder, options.max_batch, only)
-
-
-def open_page(url: str) -> None:
-    """Open the page in the browser."""
-    if not webbrowser.open(url):
-        print(f"tfgen-serve: no browser was found; open {url} in one", file=sys.stderr)

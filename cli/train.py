@@ -14,8 +14,10 @@ from tfgen.publishing.versions import check_name, find_run
 from tfgen.settings.training import RunConfig
 from tfgen.system.quiet import import_quietly, interruptible
 from tfgen.system.status import status
+from tfgen.system.terminal import count_noun, print_line
+from tfgen.training import checkpoint
 from tfgen.training.deadline import Deadline
-from tfgen.training.folder import RunFolder, run_name
+from tfgen.training.folder import RunFolder, run_name, run_path
 
 from ._command import discard_output, run_command, suggest_next
 from ._train_options import PROG, PublishOptions, Request, parse
@@ -30,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run_request(request: Request, began: float) -> None:
     config, publishing = request.config, request.publishing
     check_name(run_name(config) if publishing.publish else config.options.name or "default")
-    if request.plan.dry_run:
+    if request.dry_run:
         *_, cost = import_quietly("tensorflow_probability", "tfgen.training.cost")
         print(cost.cost_table(config))
         return
@@ -64,11 +66,7 @@ def nothing_to_do(config: RunConfig, options: PublishOptions) -> str | None:
     Raises:
         WorkError: no checkpoint is sound.
     """
-    from tfgen.system.terminal import count_noun
-    from tfgen.training import checkpoint
-
-    assert config.options.run_dir is not None
-    folder, epochs = RunFolder(config.options.run_dir), config.options.epochs
+    folder, epochs = RunFolder(run_path(config)), config.options.epochs
     newest, _ = checkpoint.read_newest(folder.checkpoints)
     if newest is None or newest.state["epoch"] < epochs:
         return None
@@ -106,8 +104,6 @@ def train(config: RunConfig, options: PublishOptions, began: float | None = None
 
     from tfgen.publishing.export import check_publishable
     from tfgen.publishing.opening import starting_model
-    from tfgen.system.terminal import print_line
-    from tfgen.training import checkpoint
     from tfgen.training.cluster import losses_named
     from tfgen.training.plan import notes
     from tfgen.training.run import Run
@@ -151,7 +147,6 @@ def sample_monitors(run: Any, console: Any, weights: str | None) -> list[Any]:
         weights: the weights to publish, `best` or `last`; None publishes nothing.
     """
     from tfgen.models.generative import SAMPLE_DISTANCE
-    from tfgen.system.terminal import print_line
 
     if run.model.monitor != SAMPLE_DISTANCE or run.is_finished:
         return []
@@ -194,11 +189,10 @@ def publish_run(run: Any, options: PublishOptions) -> str:
     The text has a line about the version before it if the two were not trained alike.
     """
     from tfgen.publishing import export, listing, versions
-    from tfgen.training.checkpoint import read_weights
 
     before = versions.newest(run.name, options.saved_models)
     with status("publishing"):
-        weights = read_weights(run.folder.path, options.weights)
+        weights = checkpoint.read_weights(run.folder.path, options.weights)
         assert weights is not None  # the run is finished
         weights.restore(run.model, "weights")
         about: Any = {"run": run.folder.read_record(), "origin": weights.origin}

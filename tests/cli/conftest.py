@@ -17,6 +17,8 @@ from tests.conftest import SIDE, Trained, make_images
 
 SHAPE = (SIDE, SIDE, 1)
 CLASSES = 3
+# Arguments that name images, and the images.
+OwnImages = tuple[list[str], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def own_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnModels]:
 
 
 @pytest.fixture(scope="session")
-def own_images(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], np.ndarray]:
+def own_images(tmp_path_factory: pytest.TempPathFactory) -> OwnImages:
     """Arguments that name four images, a wide one among them, and a broken file; and the images."""
     folder, images = tmp_path_factory.mktemp("pictures"), make_images(4)
     (folder / "größer").mkdir()

@@ -12,7 +12,7 @@ import pytest
 import tfgen
 from tests import commands
 from tests.arrays import shows_grid
-from tests.cli.conftest import OwnModels
+from tests.cli.conftest import OwnImages, OwnModels
 from tests.conftest import Trained, make_images
 from tfgen.data import Dataset, Split
 from tfgen.errors import UsageError
@@ -40,10 +40,7 @@ arrays = functools.partial(commands.npz, "score")
 
 @pytest.mark.parametrize("way", ["disk", "rest"])
 def test_scores_of_a_flow_are_the_log_prob_of_the_live_model(
-    way: str,
-    own_models: OwnModels,
-    own_images: tuple[list[str], np.ndarray],
-    capfd: pytest.CaptureFixture[str],
+    way: str, own_models: OwnModels, own_images: OwnImages, capfd: pytest.CaptureFixture[str]
 ) -> None:
     paths, images = own_images
     stored = arrays("flow", *paths, *own_models.flags(way), "--seed", 5)

@@ -100,10 +100,7 @@ def test_the_switch_changes_training_by_rounding_alone(name: str) -> None:
 
 @pytest.mark.parametrize(("ratio", "lines"), [(0.6, 0), (8.0, 1)])
 def test_a_slow_precision_is_said_once(
-    ratio: float,
-    lines: int,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    ratio: float, lines: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(cpu, "slowdown", lambda dtype: ratio)
     cpu.warn_if_slow.cache_clear()

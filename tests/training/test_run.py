@@ -208,11 +208,7 @@ def test_a_gan_interrupted_and_resumed_ends_bit_equal(tiny_data: Path, tmp_path:
 
 @pytest.mark.slow
 def test_more_epochs_extend_a_run(
-    whole: Path,
-    one_epoch: Path,
-    tiny_data: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    whole: Path, one_epoch: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = copied(one_epoch, tmp_path)
     (path / "checkpoints" / ".writing-of-a-killed-process").mkdir()

@@ -29,9 +29,8 @@ def steps_per_epoch(n: int, batch_size: int) -> int:
     Raises:
         UsageError: `batch_size` is larger than `n`, or not positive.
     """
-    _check_batch_size(batch_size)
-    if batch_size > n:
-        raise UsageError(f"batch_size = {batch_size} is too large; the most is {n}")
+    if not 0 < batch_size <= n:
+        raise UsageError(f"batch_size = {batch_size} is out of range; it must be 1 … {n}")
     return n // batch_size
 
 
@@ -65,15 +64,13 @@ def train_batches(
         Elements of static shape: images uint8[B,H,W,C], or (images, labels int64[B]).
 
     Raises:
-        UsageError: `batch_size` is larger than N, `seed` or `start_step` is out of its range, or
+        UsageError: `batch_size` is larger than N, `seed` is out of its range, or
             `augment` has an unknown entry or the events are no images.
     """
     n = len(images)
     steps = steps_per_epoch(n, batch_size)
     if not 0 <= seed <= MAX_SEED:
         raise UsageError(f"seed = {seed} is out of range; it must be 0 … {MAX_SEED}")
-    if start_step < 0:
-        raise UsageError(f"start_step = {start_step} is too small; the least is 0")
     (tf,) = import_quietly()
     take = _source(images, labels)
     augmented = augmentation(augment, seed, np.shape(images)[1:])
@@ -109,7 +106,8 @@ def eval_batches(
     Raises:
         UsageError: `batch_size` is not positive.
     """
-    _check_batch_size(batch_size)
+    if batch_size < 1:
+        raise UsageError(f"batch_size = {batch_size} is too small; the least is 1")
     (tf,) = import_quietly()
     take, n = _source(images, labels), len(images)
 
@@ -117,11 +115,6 @@ def eval_batches(
         return take(tf.range(start, tf.minimum(start + batch_size, n)))
 
     return _map_in_parallel(tf.data.Dataset.range(0, n, batch_size), batch)
-
-
-def _check_batch_size(batch_size: int) -> None:
-    if batch_size < 1:
-        raise UsageError(f"batch_size = {batch_size} is too small; the least is 1")
 
 
 def _map_in_parallel(positions: Any, batch: Any) -> "tf.data.Dataset":

@@ -92,14 +92,10 @@ class FeatureClassifier(Extractor):
         return ImageFeatures(np.concatenate(features, axis=1), numbers)
 
 
-def plain_dataset(name: str) -> str:
-    """The data set whose classifier is used; for stacked images, that of a channel."""
-    return name.removeprefix("stacked_")
-
-
 def default_name(dataset: str) -> str:
     """The name of a data set's classifier."""
-    entry, dataset = registry.family("classifier"), plain_dataset(dataset)
+    # Of stacked images, that of a channel.
+    entry, dataset = registry.family("classifier"), dataset.removeprefix("stacked_")
     config = entry.presets[entry.preset_for(dataset)].model
     return registry.default_name(entry.name, dataset, config)
 
@@ -139,6 +135,6 @@ def open_classifier(dataset: str, name: str | None, saved_models: Path) -> Featu
     version = find_classifier(dataset, saved_models, name)
     if version is None:
         text = f"there is no classifier {name!r} in {saved_models}, and no network of this name"
-        command = f"tfgen-train classifier --dataset {plain_dataset(dataset)}"
+        command = f"tfgen-train classifier --dataset {dataset.removeprefix('stacked_')}"
         raise UsageError(f"{text}; pass features = random, or train it with: {command}")
     return FeatureClassifier(version)

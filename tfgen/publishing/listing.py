@@ -54,8 +54,14 @@ def training_text(manifest: Mapping[str, Any]) -> str:
 
 
 def difference(before: versions.Version, after: versions.Version) -> str:
-    """How two versions were trained, in one line; empty if they were trained alike."""
-    old, new = (_training(versions.read_manifest(version.path)) for version in (before, after))
+    """How two versions were trained, in one line; empty if they were trained alike.
+
+    A version whose manifest cannot be read counts as none.
+    """
+    try:
+        old, new = (_training(versions.read_manifest(v.path)) for v in (before, after))
+    except TfgenError:
+        return ""
     text = f"{after.name} version {after.number}: {new}; version {before.number}: {old}"
     return "" if old == new else printable(text)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+import requests
 
 from tfgen.errors import UsageError, WorkError
 from tfgen.publishing.served import SignatureDefs, Transport
@@ -34,8 +35,6 @@ class Rest(Transport):
     """
 
     def __init__(self, url: str, timeout: float = 60.0, retries: int = 3):
-        import requests
-
         if not _URL.fullmatch(url):
             raise UsageError(f"--url {url!r} is no address; pass one like http://localhost:8501")
         super().__init__(url.rstrip("/"), timeout, retries)
@@ -71,8 +70,6 @@ class Rest(Transport):
 
     def ask(self, *request: Any) -> dict[str, Any]:
         """The JSON of the answer to a method, a path and, for POST, a body."""
-        import requests
-
         method, path, body = request
         try:
             wait = (min(self.timeout, _CONNECT), self.timeout)

@@ -123,6 +123,5 @@ class Deadline:
             self._write(step, self._minutes)
 
     def _write(self, step: int, minutes: float) -> None:
-        point = Point(step, minutes)
-        self.share = point.minutes / self._minutes
-        append_line(self._path, point._asdict())
+        self.share = minutes / self._minutes
+        append_line(self._path, Point(step, minutes)._asdict())

@@ -133,10 +133,6 @@ class Reports:
         if is_last:
             self._write_pictures()
         # Last, since a resumed run draws if this picture is not there.
-        self._write_samples(epoch)
-
-    def _write_samples(self, epoch: int) -> None:
-        """Draw samples from the same seeds each time, if the model has samples."""
         path, names = self._folder.samples(epoch), self._run.dataset.class_names or ()
         title = f"{self._title}: samples"
         if (preview := write_samples(self._run.model, path, epoch, title, names)) is not None:

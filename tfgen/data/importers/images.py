@@ -265,7 +265,9 @@ def _divide(
         if split not in _SPLITS or not parts:
             where = printable(folder / place)
             raise UsageError(f"{where} lies beside the sub-folders train and test; move it there")
-        found[split][relative[place]] = _class_name(parts[0]) if len(parts) > 1 else None
+        # Folders from macOS have accents as characters of their own. TFDS stores a name in a line.
+        name = unicodedata.normalize("NFC", printable(parts[0])).strip()
+        found[split][relative[place]] = name if len(parts) > 1 else None
     if not found["train"]:
         raise UsageError(f"{printable(folder)} has pictures in test, but none in train")
     known, tested = (set(found[split].values()) for split in _SPLITS)
@@ -285,9 +287,3 @@ def _divide(
         if files
     }
     return splits, ordered or None
-
-
-def _class_name(folder: str) -> str:
-    """The name of a class: that of its folder, with accents as one character each."""
-    # Folders from macOS have accents as characters of their own. TFDS stores a name in a line.
-    return unicodedata.normalize("NFC", printable(folder)).strip()
