@@ -268,13 +268,13 @@ def complete(
     labels: Any = None,
     advance: Callable[[int], object] = lambda count: None,
 ) -> np.ndarray:
-    """Samples the unknown pixels of images by any sampler that encodes; the known ones stay.
+    """Samples the unknown pixels of images with any sampler that encodes.
 
-    A Markov chain between images and latents (Rezende, Mohamed & Wierstra 2014, "Stochastic
-    backpropagation and approximate inference in deep generative models", section on missing data),
-    which here is annealed. It starts from latents of the prior. Each round sets the known pixels in
-    the decoded images, encodes them as e and disturbs that: z = √(1 − s²) e + s ε with ε ~ N(0, I).
-    s falls linearly from 1 to 0 and so does the noise, as if going back in the time of a diffusion.
+    An annealed form of the Markov chain of Rezende, Mohamed & Wierstra 2014, "Stochastic
+    backpropagation and approximate inference in deep generative models", section on missing data.
+    It starts from latents of the prior. Each round restores the known pixels in the decoded images,
+    encodes them as e and adds noise: z = √(1 − s²) e + s ε with ε ~ N(0, I). s falls linearly from
+    1 to 0.
 
     Args:
         sampler: a live model, an opened or a served version.
@@ -285,14 +285,14 @@ def complete(
         seed: of the whole request. The noise is `sampler.latents` of its image seeds, so it is the
             same for a live model and for its versions; further images leave that of the first.
         labels: classes of the images for a conditional model, `int[N]`, or one class for all.
-        advance: called after each step with the number of its images; an image has `rounds` + 1.
+        advance: called after each decoding with its number of images; `rounds` + 1 times for each.
 
     Returns:
         The results of each image, `uint8[N, n, H, W, C]`.
 
     Raises:
         UsageError: the sampler has no encoder, the mask marks nothing or has another shape, or an
-            argument does not suit the model.
+            argument is out of range or does not suit the model.
     """
     images, mask = np.asarray(images), np.asarray(mask, bool)
     check_image_bytes(images.dtype.name, images.shape)

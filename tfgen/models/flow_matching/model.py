@@ -47,17 +47,16 @@ class FlowMatching(GenerativeModel):
 
     With `flow_map`, the network also learns u, the mean velocity of a path over a span s of time,
     so that a few steps of `euler` suffice: x_{t+s} = x_t + s u (Boffi et al. 2025, "How to build a
-    consistency model: learning flow maps via self-distillation"). `flow_map` is the share of a
-    batch, its first images, that get spans. Their target for u is v(x_{t+s}, t + s) − s ∂u/∂s, with
-    v by the EMA weights: the derivative of s u by s is the velocity at the end of the span.
+    consistency model: learning flow maps via self-distillation"). The first images of a batch,
+    a share `flow_map`, get spans. Since ∂(s u)/∂s = v(x_{t+s}, t + s), their target for u is
+    v(x_{t+s}, t + s) − s ∂u/∂s, with v by the EMA weights.
 
     `objective="likelihood"` weights the times as in the bound on −log p(x₁) of a diffusion model
     with the same network (Song et al. 2021, "Maximum likelihood training of score-based diffusion
     models"; Kingma et al. 2021, "Variational diffusion models"). `loss` is this bound but for a
-    constant, in nats, the mean over the entries of an event. What `log_prob` solves has no such
-    bound, but gains with it.
-    Events of bytes are then logits, whose density is smooth: one of pixels has steps where a pixel
-    is certain.
+    constant, in nats, the mean over the entries of an event. It does
+    not bound `log_prob`, but improves with it. Events are then logits of bytes, whose density is
+    smooth; that of pixels jumps where a pixel is certain.
 
     Bytes become events by uniform dequantization, so the density of events bounds the probability
     of bytes. A draw of `log_prob` is one of the dequantization and of the probes of
@@ -183,15 +182,16 @@ class FlowMatching(GenerativeModel):
     def velocity_errors(
         self, images: tf.Tensor, noise: Noise, labels: Labels, training: bool = False
     ) -> tf.Tensor:
-        """|v(x_t, t) − (x₁ − x₀)|², the mean over the entries of an event, `[B]`.
+        """The squared error of the velocity, the mean over the entries of an event, `[B]`.
 
         For the likelihood, it is weighted by t² and by the range of the logits of t. Its average
         over times is then the integral of ½ |x̂₁ − x₁|² over signal-to-noise ratios t² / (1 − t)²,
-        where x̂₁ is the mean of x₁ given x_t.
+        where x̂₁ is the model's mean of x₁ given x_t.
 
         Args:
             images: `uint8[B, H, W, C]`.
-            noise: the source of x₀, t and, in training, of the labels that are left out.
+            noise: the source of dequantization, x₀, t, spans and, in training, of the labels that
+                are left out.
             labels: one-hot, `[B, K]`, for a conditional model.
             training: whether a gradient step follows.
         """
@@ -218,11 +218,10 @@ class FlowMatching(GenerativeModel):
         return errors
 
     def times_and_spans(self, noise: Noise, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Times and spans of images, `[size]` each; the first images, a share, have spans.
+        """Times and spans of images, `[size]` each; only the first images have spans.
 
-        One half of the spans begin at t = 0, as one step from the noise does, the others at uniform
-        times. A span is uniform in 0…1 − t. The other images have the span 0 and the times of
-        `times`.
+        A span begins at t = 0, like a single step from noise, with probability ½, else at a uniform
+        time, and is uniform in 0…1 − t. The other images have span 0 and the times of `times`.
 
         Args:
             noise: the source of both.
@@ -247,10 +246,10 @@ class FlowMatching(GenerativeModel):
         labels: Labels,
         spans: tf.Tensor,
     ) -> tf.Tensor:
-        """The targets, with v(x_{t+s}, t + s) − s ∂u/∂s for each image that has a span.
+        """`targets`, but v(x_{t+s}, t + s) − s ∂u/∂s for the images with a span.
 
         Args:
-            targets: `[B, *event_shape]`.
+            targets: x₁ − x₀, `[B, *event_shape]`.
             points: x_t, `[B, *event_shape]`.
             times: t, `[B]`.
             labels: one-hot, `[B, K]`, for a conditional model.
@@ -264,8 +263,8 @@ class FlowMatching(GenerativeModel):
             means = self.velocity(points, times, labels, spans=spans)
         with self.averaged():
             velocities = self.velocity(points + lengths * means, times + spans, labels)
-        means = velocities - lengths * accumulator.jvp(means)
-        return tf.concat([tf.stop_gradient(means), targets[count:]], axis=0)
+        of_spans = velocities - lengths * accumulator.jvp(means)
+        return tf.concat([tf.stop_gradient(of_spans), targets[count:]], axis=0)
 
     def times(self, noise: Noise, size: tf.Tensor) -> tf.Tensor:
         """Training times t in (0, 1), `[size]`, one in each of `size` parts of equal probability.
