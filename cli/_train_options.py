@@ -153,8 +153,8 @@ def _parser(entry: registry.Family | None, defaults: Mapping[str, Any]) -> _flag
     _flags.add_flags(parser.add_argument_group("publishing"), PublishOptions, defaults)
     if entry is not None:
         reserved = {*hidden, *(action.dest for action in parser._actions)}
-        if names := [f.name for f in fields(entry.config) if _flags.destination(f) in reserved]:
-            text = f"{PROG} has flags of its own for {', '.join(names)}; rename these fields"
+        if taken := [f.name for f in fields(entry.config) if _flags.destination(f) in reserved]:
+            text = f"{PROG} has flags of its own for {', '.join(taken)}; rename these fields"
             raise UsageError(f"{text} of {entry.config.__name__}")
         title = f"{entry.name} (defaults of preset {defaults['preset']})"
         _flags.add_flags(parser.add_argument_group(title), entry.config, defaults)
