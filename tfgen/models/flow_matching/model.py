@@ -54,9 +54,9 @@ class FlowMatching(GenerativeModel):
     `objective="likelihood"` weights the times as in the bound on −log p(x₁) of a diffusion model
     with the same network (Song et al. 2021, "Maximum likelihood training of score-based diffusion
     models"; Kingma et al. 2021, "Variational diffusion models"). `loss` is this bound but for a
-    constant, in nats, the mean over the entries of an event. It does
-    not bound `log_prob`, but improves with it. Events are then logits of bytes, whose density is
-    smooth; that of pixels jumps where a pixel is certain.
+    constant, in nats, the mean over the entries of an event. It bounds no value of `log_prob`,
+    which improves as it falls. Events are then logits of bytes, whose density is smooth; that of
+    pixels jumps where a pixel is certain.
 
     Bytes become events by uniform dequantization, so the density of events bounds the probability
     of bytes. A draw of `log_prob` is one of the dequantization and of the probes of
