@@ -17,6 +17,20 @@ INSTRUCTION_SETS = {
     "AVX-512 with BF16": "avx512_bf16",
     "AMX": "amx_bf16",
 }
+# The values that oneDNN takes from ONEDNN_MAX_CPU_ISA, in lower case, and the fastest of
+# `INSTRUCTION_SETS` that each leaves. oneDNN ignores the case, and every other value.
+_ALLOWED_BY_ONEDNN = {
+    "sse41": "",
+    "avx": "",
+    "avx2": "AVX2",
+    "avx2_vnni": "AVX2",
+    "avx2_vnni_2": "AVX2",
+    "avx512_core": "AVX-512",
+    "avx512_core_vnni": "AVX-512",
+    "avx512_core_bf16": "AVX-512 with BF16",
+    "avx512_core_fp16": "AVX-512 with BF16",
+    "avx10_1_512": "AVX-512 with BF16",
+}
 
 
 def hardware_record() -> dict[str, Any]:
@@ -34,15 +48,16 @@ def package_versions() -> dict[str, str]:
 
 def _instruction_set() -> str:
     """The fastest of `INSTRUCTION_SETS` that oneDNN may use; "" if there is none."""
-    if os.environ.get("ONEDNN_MAX_CPU_ISA") == "AVX2":
-        return "AVX2"
+    slowest_first = ["", *INSTRUCTION_SETS]
     flags = _read_cpuinfo("flags").split()
     known = ["", *(name for name, flag in INSTRUCTION_SETS.items() if flag in flags)]
-    return known[-1]
+    variable = os.environ.get("ONEDNN_MAX_CPU_ISA", "").lower()
+    allowed = _ALLOWED_BY_ONEDNN.get(variable, slowest_first[-1])
+    return min(known[-1], allowed, key=slowest_first.index)
 
 
 def has_avx512() -> bool:
-    """Whether oneDNN may use AVX-512."""
+    """Whether oneDNN may use AVX-512, without which it does not compute in 16 bits either."""
     return _instruction_set() not in ("", "AVX2")
 
 
