@@ -1,8 +1,10 @@
 """Published versions on disk: numbered, whole, checked before they are loaded."""
 
 import json
+import multiprocessing
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,32 @@ def test_what_is_trained_in_a_checkout_is_not_shipped(
         served = Models(folder, 1).read()
         assert (len(served), max(served["vae"])) == (number, number)
     refuses(lambda: versions.find("own", elsewhere), "unknown model 'own'")
+
+
+def test_what_a_killed_publication_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    def write_until_killed(folder: Path) -> dict:
+        (folder / "variables").mkdir()
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("it was not killed")
+
+    process = multiprocessing.get_context("fork").Process(
+        target=versions.write_version, args=(tmp_path, "x", write_until_killed)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    (left,) = (tmp_path / "x").glob(".writing-*/variables")
+
+    def write(folder: Path) -> dict:
+        assert not left.exists()
+        # A publication of another name leaves the folder of this one, which this process holds.
+        versions.write_version(tmp_path, "y", write_file)
+        assert folder.exists()
+        return write_file(folder)
+
+    versions.write_version(tmp_path, "x", write)
+    assert {path.name for path in (tmp_path / "x").iterdir()} == {"2"}
+    assert {path.name for path in (tmp_path / "y").iterdir()} == {"2"}
 
 
 def test_a_folder_that_cannot_be_read_is_not_replaced_by_the_shipped_one(tmp_path: Path) -> None:

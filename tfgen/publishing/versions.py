@@ -27,6 +27,8 @@ from tfgen.system import atomic
 MANIFEST = "manifest.json"
 # The extension of an archive.
 ARCHIVE = ".tfgen"
+# What the temporary folder of a version that is being written is for; see `atomic.fresh_folder`.
+_WRITING = "writing"
 # The number of a shipped version, and of the first version that a user publishes.
 SHIPPED, FIRST_TRAINED = 1, 2
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
@@ -378,6 +380,8 @@ def hash_files(path: Path) -> dict[str, str]:
 def write_version(saved_models: Path, name: str, write: Callable[[Path], dict[str, Any]]) -> Path:
     """Write the next version of a name, whole or not at all.
 
+    What publications that were killed have left in `saved_models` is removed first.
+
     Args:
         saved_models: folder of all names.
         name: name to publish under.
@@ -391,8 +395,10 @@ def write_version(saved_models: Path, name: str, write: Callable[[Path], dict[st
         OSError: the disk is full or the folder cannot be written; then there is no new version.
     """
     base = saved_models / name
+    for folder in read_folder(saved_models):
+        atomic.remove_abandoned(folder, _WRITING)
     # A server ignores the hidden folder, because its name is no integer.
-    with atomic.fresh_folder(base, "writing") as temporary:
+    with atomic.fresh_folder(base, _WRITING) as temporary:
         manifest = {"format": 1, "name": name, "published": time.strftime("%Y-%m-%d")}
         manifest |= {**write(temporary), "files": hash_files(temporary)}
         atomic.write_json(temporary / MANIFEST, manifest)

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import secrets
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -30,7 +31,8 @@ _RATIO, _SLACK = 100, 2**26
 def fresh_folder(root: Path, name: str) -> Iterator[Path]:
     """A hidden temporary folder in `root`, from where one rename moves it into place.
 
-    Removed on exit, together with any parent folder it created that is still empty.
+    Removed on exit, together with any parent folder it created that is still empty. A process that
+    is killed leaves it; `remove_abandoned` removes it then.
 
     Args:
         root: the folder to create it in; created where it is missing.
@@ -39,14 +41,50 @@ def fresh_folder(root: Path, name: str) -> Iterator[Path]:
     missing = [parent for parent in (root, *root.parents) if not parent.exists()]
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            prefix=f".{name}-", dir=root, ignore_cleanup_errors=True
-        ) as folder:
-            yield Path(folder)
+        with contextlib.ExitStack() as stack:
+            with _directory_lock(root):  # so that nobody removes it before this process holds it
+                temporary = tempfile.TemporaryDirectory(
+                    prefix=f".{name}-", dir=root, ignore_cleanup_errors=True
+                )
+                folder = Path(stack.enter_context(temporary))
+                stack.enter_context(_directory_lock(folder))
+            yield folder
     finally:
         for parent in missing:
             with contextlib.suppress(OSError):  # not empty: the work was done
                 parent.rmdir()
+
+
+def remove_abandoned(root: Path, name: str) -> None:
+    """Removes the temporary folders that killed processes left of `fresh_folder(root, name)`.
+
+    A folder that a running process holds stays. Where the file system has no locks, as some network
+    file systems, all of them stay.
+    """
+    with contextlib.suppress(OSError), _directory_lock(root):
+        for folder in root.glob(f".{name}-*"):
+            with _directory_lock(folder, fcntl.LOCK_NB) as is_held:
+                if is_held:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _directory_lock(folder: Path, flags: int = 0) -> Iterator[bool]:
+    """A context in which this process holds the lock of a directory; whether it does hold it.
+
+    It does not if another process holds it, which is only noticed with `fcntl.LOCK_NB` in `flags`,
+    or if the file system has no locks of directories.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        is_held = True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | flags)
+        except OSError:
+            is_held = False
+        yield is_held
+    finally:
+        os.close(descriptor)
 
 
 def seal(folder: Path) -> None:
