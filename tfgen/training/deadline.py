@@ -24,7 +24,8 @@ class Point(NamedTuple):
 
 def read_points(folder: RunFolder) -> list[Point]:
     """The log of a deadline; empty without a log."""
-    return [Point(**row) for row in read_lines(folder.schedule) if row.keys() == {*Point._fields}]
+    rows = read_lines(folder.schedule, Point._fields)
+    return [Point(row["step"], row["minutes"]) for row in rows]
 
 
 def minutes_used(folder: RunFolder) -> float:

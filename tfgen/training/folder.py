@@ -2,9 +2,10 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,6 +15,8 @@ from tfgen.errors import UsageError, WorkError
 from tfgen.settings.fields import flag_of
 from tfgen.settings.training import RESUMABLE, RunConfig, TrainingOptions
 from tfgen.system.atomic import locked, read_json, write_bytes
+from tfgen.system.status import note
+from tfgen.system.terminal import count_noun
 
 # Parent of the run directories that are not set by --run-dir.
 RUNS = Path("runs")
@@ -87,8 +90,7 @@ class RunFolder:
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl: the number of an epoch, and further numbers."""
-        rows = [row for row in read_lines(self.metrics) if "epoch" in row]
-        return [row for row in rows if all(isinstance(v, int | float) for v in row.values())]
+        return read_lines(self.metrics, {"epoch"})
 
     def read_cost(self) -> dict[str, Any]:
         """Cost of the training, from its log: epochs, time, memory, machine.
@@ -141,12 +143,37 @@ class RunFolder:
             write_bytes(self.metrics, "".join(lines).encode())
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The tables in the lines of a file, without those that are damaged, or that a kill cut."""
+def read_lines(path: Path, names: Collection[str]) -> list[dict[str, Any]]:
+    """The tables of numbers in the lines of a file; none if there is no such file.
+
+    A line that is damaged, or that a kill cut, is left out. The number of these lines is told, once
+    for each file.
+
+    Args:
+        path: the file.
+        names: the numbers that a table has in any case.
+    """
+    rows, damaged = [], 0
     for line in path.read_bytes().splitlines() if path.exists() else ():
-        with contextlib.suppress(ValueError, RecursionError):
-            if isinstance(row := json.loads(line), dict):
-                yield row
+        try:
+            row = json.loads(line)
+            is_whole = row.keys() >= set(names)
+            is_whole = is_whole and all(isinstance(value, int | float) for value in row.values())
+        except (ValueError, AttributeError, RecursionError):  # it is no JSON, or no table
+            is_whole = False
+        if is_whole:
+            rows.append(row)
+        else:
+            damaged += 1
+    if damaged:
+        _tell_damage(path, damaged)
+    return rows
+
+
+@functools.cache
+def _tell_damage(path: Path, lines: int) -> None:
+    verb = "was" if lines == 1 else "were"
+    note(f"{count_noun(lines, 'damaged line')} of {path} {verb} left out")
 
 
 def append_line(path: Path, row: Mapping[str, Any]) -> None:
