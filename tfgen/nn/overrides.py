@@ -15,6 +15,13 @@ import tensorflow as tf
 from tfgen.nn import replicas
 
 
+def uninitialized_variable(shape: Any, dtype: Any, trainable: bool | None) -> tf.Variable:
+    """A variable without a value and so without memory; TensorFlow has no public one."""
+    from tensorflow.python.ops.resource_variable_ops import UninitializedVariable
+
+    return UninitializedVariable(shape=shape, dtype=dtype, trainable=trainable)
+
+
 class Model(keras.Model):
     """Keras's model; checks each batch outside of XLA, and builds nothing in `fit`."""
 

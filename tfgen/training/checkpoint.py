@@ -11,6 +11,7 @@ steps, and its checkpoints replace the later ones.
 """
 
 import contextlib
+import math
 import re
 import shutil
 import zipfile
@@ -65,7 +66,8 @@ def read_arrays(model: Any, groups: Collection[str]) -> dict[str, np.ndarray]:
 
 def size(model: Any) -> int:
     """Bytes of a checkpoint of a compiled model after an epoch."""
-    return sum(array.nbytes for array in read_arrays(model, ("weights", "optimizers")).values())
+    variables = collect_variables(model, ("weights", "optimizers")).values()
+    return sum(math.prod(v.shape) * np.dtype(v.dtype).itemsize for v in variables)
 
 
 def space_warnings(model: Any, path: Path) -> list[str]:

@@ -18,7 +18,7 @@ from tfgen.nn import gpu
 from tfgen.settings.training import RunConfig
 from tfgen.system import machine
 from tfgen.system.terminal import format_bytes
-from tfgen.training import advice, checkpoint, plan
+from tfgen.training import advice, checkpoint, memory, plan
 from tfgen.training.folder import run_path
 
 # Least seconds of the steps whose time is measured.
@@ -30,23 +30,34 @@ _TRAINING_TO_VALIDATION = 3.0
 def cost_table(config: RunConfig) -> str:
     """A table of what would be trained: settings, parameters, steps, time, memory and disk space.
 
-    Time and memory are measured, except for several workers.
+    Time and memory are measured, except for several workers, and for a model that does not fit into
+    memory: of such a model nothing is allocated.
 
     Raises:
         UsageError: the request is wrong.
     """
-    is_measured = config.options.strategy != "multiworker"
-    strategy = plan.prepare_devices(config.options, config.family) if is_measured else None
+    strategy = None
+    if config.options.strategy != "multiworker":
+        strategy = plan.prepare_devices(config.options, config.family)
     data = blank_dataset(config.options.dataset, config.options.data_dir)
     requested, config = config, plan.with_data(config, data)
     options, images = config.options, data.count_training(config.options.train_on)
-    steps, rows, advised = plan.epoch_steps(options, data), dict[str, str](), list[str]()
+    steps, rows, remarks = plan.epoch_steps(options, data), dict[str, str](), list[str]()
     settings = config.model.to_json() | options.to_json()
     total = f"{steps * options.epochs:,}"
-    if not is_measured:
-        model = plan.compiled_model(config, strategy, 1)
-    else:
-        model, step, is_run = measure(config, strategy)
+    model, constant_bytes, step_bytes = estimate(config, data)
+    needed, limit = constant_bytes + step_bytes, machine.memory_bytes()
+    if needed > limit and not gpu.visible():
+        rows["memory"] = f"about {format_bytes(needed)} of {format_bytes(limit)}"
+        # The tensors of a step take memory in proportion to the images of its batch.
+        fitting = int(options.batch_size * (limit - constant_bytes) / step_bytes)
+        remarks = [
+            f"warning: this training needs about {format_bytes(needed)} of memory, but this "
+            f"machine has {format_bytes(limit)}; "
+            + (f"--batch-size {fitting} fits" if fitting > 0 else "choose a smaller model")
+        ]
+    elif options.strategy != "multiworker":
+        model, step = measure(config, strategy)
         # An image takes a part of that time when it is validated.
         validated = len(data.validation) if options.is_validated else 0
         epoch = step * (steps + validated / (_TRAINING_TO_VALIDATION * options.batch_size))
@@ -58,15 +69,11 @@ def cost_table(config: RunConfig) -> str:
         if options.preset == "images":
             shape = config.model.image_shape
             slower = step / (advice.step_seconds(config.family, shape) or step)
-            advised = advice.describe(shape, minutes, slower)
-        pixels = sum(split.images.size for split in (data.train, data.validation, data.test))
-        # As arrays and as tensors; those of the cache are read from the disk.
-        in_memory = 2 * pixels if pixels <= cache.MAX_IN_MEMORY else 0
-        memory, limit = gpu.peak_mib() * 2**20, machine.memory_bytes()
+            remarks = advice.describe(shape, minutes, slower)
+        measured = gpu.peak_mib() * 2**20
         if not gpu.visible():
-            memory += in_memory
-        there = "" if gpu.visible() or memory < limit else f" of {format_bytes(limit)}"
-        rows["memory"] = f"{'about' if is_run else 'more than'} {format_bytes(memory)}{there}"
+            measured = max(needed, measured + images_in_memory(data))
+        rows["memory"] = f"about {format_bytes(measured)}"
     texts = {
         "model": f"{config.family}, preset {settings.pop('preset')}",
         **{name: "none" if value == [] else value for name, value in settings.items()},
@@ -77,14 +84,38 @@ def cost_table(config: RunConfig) -> str:
         "disk": f"{format_bytes(checkpoint.size(model))} per checkpoint",
     }
     lines = [f"{name:<28}{text}" for name, text in texts.items()]
-    lines += [*plan.notes(requested, config, data), *advised]
+    lines += [*plan.notes(requested, config, data), *remarks]
     return "\n".join([*lines, *checkpoint.space_warnings(model, run_path(config))])
 
 
-def measure(config: RunConfig, strategy: Any) -> tuple[ImageModel, float, bool]:
-    """A model, the seconds of its step on images of noise, and whether a step was run.
+def estimate(config: RunConfig, data: Dataset) -> tuple[ImageModel, int, int]:
+    """The model without values for its weights, and the memory that its training needs.
 
-    Of a family that `compiles_long`, they are those of a validation, times the usual ratio.
+    Args:
+        config: the configuration of the run, with what the data decides.
+        data: the data set.
+
+    Returns:
+        The model, the memory of everything but the tensors of a step, and that of these tensors
+        [bytes].
+    """
+    with memory.without_values():
+        model = plan.compiled_model(config, None, 1)
+    constant = memory.BASE + memory.state_bytes(model) + images_in_memory(data)
+    return model, constant, memory.step_bytes(model, config.options.batch_size)
+
+
+def images_in_memory(data: Dataset) -> int:
+    """Bytes of a data set's images as arrays and as tensors; 0 if they are read from the disk."""
+    pixels = sum(split.images.size for split in (data.train, data.validation, data.test))
+    return 2 * pixels if pixels <= cache.MAX_IN_MEMORY else 0
+
+
+def measure(config: RunConfig, strategy: Any) -> tuple[ImageModel, float]:
+    """A model, and the seconds that a step of its training takes on images of noise.
+
+    If the family `compiles_long`, no training step is run: the seconds are those of a validation,
+    times the usual ratio of the two.
 
     Args:
         config: the configuration of the run, with what the data decides.
@@ -108,7 +139,7 @@ def measure(config: RunConfig, strategy: Any) -> tuple[ImageModel, float, bool]:
     count = 1
     while (taken := seconds(function, count)) < _MEASURED_SECONDS:
         count *= math.ceil(_MEASURED_SECONDS / taken)
-    return model, ratio * taken / count, is_run
+    return model, ratio * taken / count
 
 
 def blank_dataset(name: str, data_dir: Path | None = None) -> Dataset:
