@@ -113,8 +113,9 @@ def test_the_script_runs(
     if "samples" in names:
         assert names["samples"].shape == (25, 48, 48, 3)
     if "same" in names:  # a flow maps latents back to the same bytes
-        images = names["data"].test.images[:10]
-        np.testing.assert_array_equal(np.round(names["same"].numpy() * 255), images)
+        difference = np.round(names["same"].numpy() * 255) - names["data"].test.images[:10]
+        # Where the noise within a byte is nearly 0 or 1, rounding can lead to the byte beside it.
+        assert np.abs(difference).max() <= 1 and np.mean(difference != 0) < 0.01
     if "history" in names:
         assert len(names["history"].history["fid"]) == 2
 

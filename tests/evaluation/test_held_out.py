@@ -48,7 +48,7 @@ def test_an_exact_density_is_evaluated_once_given_the_label(tmp_path: Path) -> N
     assert result["events"] == "bytes, given the label"
     assert result["bits_per_dim"] == pytest.approx(8 + LABELS.mean() / (36 * np.log(2)))
     assert result.keys().isdisjoint({"dequantizations", "bits_per_dim_one_draw", "estimates"})
-    assert result["nll"] == pytest.approx(result["bits_per_dim"] * 36 * np.log(2), rel=1e-12)
+    assert result["nll"] == pytest.approx(result["bits_per_dim"] * 36 * np.log(2), rel=1e-9)
 
 
 def test_a_draw_of_the_data_is_no_noise(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_draw_of_the_data_is_no_noise(tmp_path: Path) -> None:
     assert "bits_per_dim" not in result
     events = Pixels("dynamic").events(tf.constant(IMAGES), SeedNoise(image_seeds(0, N)), "float64")
     expected = -np.log(0.1 + 0.8 * events.numpy()).sum((1, 2, 3))
-    assert result["nll"] == pytest.approx(expected.mean(), rel=1e-12)
+    assert result["nll"] == pytest.approx(expected.mean(), rel=1e-9)
 
 
 def test_an_estimate_is_averaged_as_a_logarithm(
@@ -113,7 +113,7 @@ def test_a_vae_of_bytes_is_in_the_unit_of_a_flow(tmp_path: Path) -> None:
     assert result["events"] == "bytes, given the label"
     for suffix in ("", "_error"):
         bits = result[f"nll{suffix}"] / (36 * np.log(2))
-        assert result[f"bits_per_dim{suffix}"] == pytest.approx(bits, rel=1e-12)
+        assert result[f"bits_per_dim{suffix}"] == pytest.approx(bits, rel=1e-9)
     noise = SeedNoise(tf.constant(image_seeds(0, 8)))
     events = model.preprocessing.events(tf.constant(IMAGES[:8]), noise)
     terms = model.sample_terms(events, noise, model.one_hot(LABELS[:8]), 10)

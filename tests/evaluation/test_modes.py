@@ -19,8 +19,8 @@ DRAWS = 26_000
 def test_kl_and_entropy_of_uneven_modes_are_their_closed_form() -> None:
     counts = captured_modes(np.repeat([0, 1, 3], [8, 4, 4]), 4)
     assert counts.histogram.tolist() == [8, 4, 0, 4]
-    assert counts.entropy == pytest.approx(1.5 * np.log(2), rel=1e-12)
-    assert counts.kl == pytest.approx(0.5 * np.log(2), rel=1e-12)
+    assert counts.entropy == pytest.approx(1.5 * np.log(2), rel=1e-9)
+    assert counts.kl == pytest.approx(0.5 * np.log(2), rel=1e-9)
 
 
 def test_uniform_draws_have_the_expected_modes_and_kl() -> None:

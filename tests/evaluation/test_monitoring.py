@@ -12,6 +12,9 @@ from tfgen.callbacks import SampleMonitor
 from tfgen.evaluation.distances import fid
 from tfgen.evaluation.monitoring import SampleComparison, TrainingWatch, mean_distance
 
+# Of distances that are 0: equal images get features that differ by 1e-5 by their place in a batch,
+# and the root of a covariance's eigenvalue that is 0 but for rounding is up to 1e-7.
+ROUNDING = 1e-3
 SCORES = ("real_score", "fake_score", "val_real_score", "val_fake_score")
 
 
@@ -41,9 +44,10 @@ def test_real_images_are_near_and_diverse_and_a_repeated_image_is_not() -> None:
     real, repeated, dull = map(comparison.compare, sets)
     assert real["diversity"] == pytest.approx(1, abs=0.1)
     assert real["val_distance"] < 0.2
-    assert repeated["diversity"] == pytest.approx(0, abs=1e-5)
+    assert repeated["diversity"] == pytest.approx(0, abs=ROUNDING)
     assert min(repeated["val_distance"], dull["val_distance"]) > 1
-    assert comparison.compare(images[:100])["val_distance"] == pytest.approx(0, abs=1e-6)
+    itself = comparison.compare(images[:100])
+    assert itself["val_distance"] == pytest.approx(0, abs=ROUNDING)
 
 
 def test_the_distance_is_the_fid_of_the_features_divided_by_their_number() -> None:
@@ -66,7 +70,8 @@ def test_diversity_with_classes_is_that_within_them() -> None:
     # One image of each class differs from the others, but a class has no diversity.
     images = make_images(120)
     comparison = SampleComparison(images, np.arange(120) % 3)
-    assert comparison.compare(images[np.arange(120) % 3])["diversity"] == pytest.approx(0, abs=1e-5)
+    few = comparison.compare(images[np.arange(120) % 3])
+    assert few["diversity"] == pytest.approx(0, abs=ROUNDING)
 
 
 # --- warnings -----------------------------------------------------------------------------

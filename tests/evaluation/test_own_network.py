@@ -46,8 +46,8 @@ def test_pixels_get_the_range_that_was_asked_for(
     extractor = open_extractor(saved(tmp_path / "net", tf.float32), value_range)
     images = np.array([0, 255], np.uint8)[:, None, None, None] * np.ones((1, 6, 6, 1), np.uint8)
     features = extractor.extract(images).features
-    np.testing.assert_allclose(features[:, 0], [black, white], atol=1e-6)
-    np.testing.assert_allclose(features[:, 5], [2 * black, 2 * white], atol=1e-6)
+    np.testing.assert_allclose(features[:, 0], [black, white], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(features[:, 5], [2 * black, 2 * white], rtol=1e-6, atol=1e-6)
     assert extractor.dimensions((6, 6, 1)) == 6
     description = extractor.identity()
     assert (description["range"], description["input"]) == (value_range, [None, None, 3])
@@ -76,11 +76,12 @@ def test_a_keras_file(tmp_path: Path) -> None:
     model.save(tmp_path / "net.keras")
     extractor = open_extractor(tmp_path / "net.keras", "0,1")
     images = fit_images(IMAGES, (8, 8, 3)) / np.float32(255)
-    np.testing.assert_allclose(extractor.extract(IMAGES).features, model(images), atol=1e-6)
+    # Two graphs compute the same sums in float32.
+    np.testing.assert_allclose(extractor.extract(IMAGES).features, model(images), atol=1e-5)
     # What `export` of Keras writes opens as well, though it holds variables' initializers.
     model.export(tmp_path / "exported", verbose=False)
     exported = open_extractor(tmp_path / "exported", "0,1").extract(IMAGES).features
-    np.testing.assert_allclose(exported, model(images), atol=1e-6)
+    np.testing.assert_allclose(exported, model(images), atol=1e-5)
 
 
 def test_a_classifier_of_tfgen_knows_its_classes(tmp_path: Path) -> None:

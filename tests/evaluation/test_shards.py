@@ -108,11 +108,11 @@ def test_shards_are_judged_like_the_same_images_in_an_array(
     reference = extractor.extract(dataset.test.images[: result["n"]]).features
     whole, modes = result["all_images"], captured_modes(features.classes, CLASSES)
     assert whole["n"] == n
-    assert whole["fid"] == pytest.approx(fid(features.features, reference), rel=1e-10)
+    assert whole["fid"] == pytest.approx(fid(features.features, reference), rel=1e-9)
     assert (whole["modes"], whole["classes"]) == (modes.captured, modes.histogram.tolist())
     assert whole["class_entropy"] == pytest.approx(modes.entropy)
     if n < HELD_OUT:
-        assert whole["fid"] == pytest.approx(result["samples"]["fid"], rel=1e-10)
+        assert whole["fid"] == pytest.approx(result["samples"]["fid"], rel=1e-9)
     else:
         assert abs(whole["fid"] - result["samples"]["fid"]) > 1e-6
 
