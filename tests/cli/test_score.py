@@ -157,18 +157,25 @@ def test_the_table_has_the_first_images_and_the_csv_all(
     assert commands.main("score", ["flow", "images.npz", *flags, "--test-images", "0"]) == 0
     heading, *lines = capfd.readouterr().out.splitlines()
     assert heading.split() == ["nats", "bits/dim", "image"]
-    expected = own_models.live["flow"].log_prob(make_images(25)).numpy()
-    order = np.argsort(expected, kind="stable")
-    assert [line.split()[2] for line in lines[:20]] == [f"images.npz[{i}]" for i in order[:20]]
     assert lines[20] == "… and 5 more; --out has all"
     assert lines[21].startswith("25 images, the most unusual first: median ")
     assert lines[22:] == ["log p(x) of bytes under flow version 2", "written to scores.csv"]
     with Path("scores.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["image", "nats", "bits_per_dim", "seed"]
-    np.testing.assert_allclose([float(row["nats"]) for row in rows], expected[order], rtol=1e-5)
-    nats = [f"{float(row['nats']):.2f}" for row in rows[:20]]
-    assert nats == [line.split()[0] for line in lines[:20]]
+    # The order is that of the exported model. Where two images are nearly alike, the live model may
+    # order them the other way round.
+    nats = np.array([float(row["nats"]) for row in rows])
+    assert (np.diff(nats) >= 0).all()
+    names = [row["image"] for row in rows]
+    order = [int(re.sub(r"\D", "", name)) for name in names]
+    assert sorted(order) == [*range(25)]
+    expected = own_models.live["flow"].log_prob(make_images(25)).numpy()
+    np.testing.assert_allclose(nats, expected[order], rtol=1e-5)
+    assert [line.split()[2] for line in lines[:20]] == names[:20]
+    # The table has two decimals: it is off by half of the last one, and by the rounding of float32.
+    shown = [float(line.split()[0]) for line in lines[:20]]
+    np.testing.assert_allclose(shown, nats[:20], rtol=0, atol=0.0051)
 
 
 def test_test_images_must_suit_the_model(

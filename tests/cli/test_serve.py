@@ -1,5 +1,6 @@
 """`tfgen-serve`: its start, its end, and what is wrong with its flags."""
 
+import contextlib
 import re
 import signal
 import socket
@@ -23,17 +24,44 @@ def wait_until_pending(url: str) -> None:
         time.sleep(0.01)
 
 
+def wait_until_closed(url: str) -> None:
+    """Waits until the server takes no more connections."""
+    with contextlib.suppress(requests.ConnectionError):
+        while requests.get(f"{url}/healthz", timeout=commands.PATIENCE):
+            time.sleep(0.01)
+
+
+# A server that computes nothing before there is the file `start`.
+WAITING = f"""
+import pathlib, sys, time
+from tfgen.serving.models import Models
+predict = Models.predict
+def wait_and_predict(*request):
+    while not pathlib.Path("start").exists():
+        yield time.sleep(0.01)
+    yield from predict(*request)
+Models.predict = wait_and_predict
+from {commands.PACKAGE} import serve
+sys.exit(serve.main())
+"""
+
+
 @pytest.mark.slow
 def test_a_request_in_flight_is_answered_before_the_end(tmp_path: Path) -> None:
     seeds = np.arange(500, dtype=np.int32)
     (tmp_path / "saved_models").mkdir()
-    with serving_process(tmp_path) as (server, url), ThreadPoolExecutor(1) as clients:
+    with (
+        serving_process(tmp_path, code=WAITING) as (server, url),
+        ThreadPoolExecutor(1) as clients,
+    ):
         # The start-up line says that nobody has to wait for TensorFlow.
         assert "libtensorflow" in Path(f"/proc/{server.pid}/maps").read_text()
         address, body = f"{url}/v1/models/gan:predict", {"inputs": seeds.tolist()}
         answer = clients.submit(requests.post, address, json=body, timeout=commands.PATIENCE)
         wait_until_pending(url)
         server.send_signal(signal.SIGTERM)
+        wait_until_closed(url)
+        (tmp_path / "start").touch()
         images = np.float32(answer.result().json()["outputs"])
         out, err = server.communicate(timeout=commands.PATIENCE)
         assert (server.returncode, out) == (0, "")

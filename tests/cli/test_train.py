@@ -49,8 +49,8 @@ def test_the_run_directory_is_the_documented_one(trained: Trained) -> None:
     for row in rows:
         validated = {f"val_{name}" for name in logged}
         assert row.keys() == {"epoch", "seconds", "peak_mib"} | logged | validated
-        # −ELBO is the sum of its parts; each is a float64 mean of float32 values.
-        assert row["loss"] == pytest.approx(row["reconstruction"] + row["kl"], rel=1e-6)
+        # −ELBO is the sum of its parts; each is a float64 mean of sums over pixels in float32.
+        assert row["loss"] == pytest.approx(row["reconstruction"] + row["kl"], rel=1e-5)
 
 
 @pytest.mark.slow
@@ -130,7 +130,7 @@ def test_a_run_killed_before_its_publishing_is_published_once(
     # The weights are those that the run published at its end.
     folders = (folder / "vae-2d-tiny" / "2" for folder in (here / "models", trained.saved_models))
     samples = [np.asarray(tfgen.load(folder).sample(4)) for folder in folders]
-    np.testing.assert_allclose(*samples, atol=1e-6)
+    np.testing.assert_allclose(*samples, atol=1e-5)
 
 
 @pytest.mark.slow
