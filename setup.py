@@ -51,7 +51,8 @@ class BuildPy(build_py):
 
 
 setup(
-    name="tfgen",
+    # The name tfgen belongs to another project on PyPI.
+    name="tfgen-images",
     cmdclass={"build_py": BuildPy},
     version=VERSION[1] if VERSION else "0",
     description="Deep generative image models in TensorFlow and Keras 3: train, judge, serve",
@@ -128,6 +129,9 @@ setup(
         "orjson>=3.10.7,<4",
         # tensorflow-datasets imports it when it writes, and does not ask for it.
         "importlib_resources>=6.1",
+        # It brings the distutils that tensorflow-probability imports and that Python lacks from 3.12
+        # on, where older ones fail.
+        "setuptools>=66.1",
     ],
     extras_require={
         "serving": SERVING,

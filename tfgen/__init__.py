@@ -5,6 +5,7 @@ TensorFlow.
 """
 
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfgen.system.quiet import after_import
@@ -60,6 +61,22 @@ if TYPE_CHECKING:
     from tfgen.random import image_seeds as image_seeds
 
 
+def _refuse_shared_folder() -> None:
+    """Raises an `ImportError` if the package `tfgen` was installed into this folder, too.
+
+    On PyPI, that is another project. Its files and those of `tfgen-images` overwrite each other.
+    """
+    folder = Path(__file__).parent
+    # `importlib.metadata` knows this too, but importing it takes longer than importing tfgen.
+    for record in folder.parent.glob("tfgen-*.dist-info/RECORD"):
+        # An editable installation of an old checkout has the name too, but no file of this folder.
+        if any(line.startswith("tfgen/") for line in record.read_text().splitlines()):
+            raise ImportError(
+                f"the packages tfgen and tfgen-images are both installed in {folder}: run "
+                "`pip uninstall tfgen tfgen-images`, then install tfgen-images again"
+            )
+
+
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         home = importlib.import_module(_HOMES[name])
@@ -78,5 +95,6 @@ def __dir__() -> list[str]:
     return [*__all__, *(module.name for module in pkgutil.iter_modules(__path__))]
 
 
+_refuse_shared_folder()
 # So that Keras alone opens `.keras` files of tfgen.
 after_import("keras", lambda: __getattr__("registry").register_with_keras())

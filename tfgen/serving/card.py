@@ -106,7 +106,7 @@ def model_card(version: versions.Version, license: str | None = None) -> str:
         f"# {version.name}",
         *(entry.sentence or f"A {entry.summary}." for entry in entries),
         f"![{SAMPLES} samples]({PICTURE})" if is_sampler else "",
-        "## Use\n\nWith tfgen, which is not the package of this name on PyPI:",
+        "## Use\n\nWith tfgen, the package `tfgen-images`:",
         f"```sh\ntfgen-{command}\n```\n\nWith TensorFlow alone:",
         _ALONE.format(archive, version.name, version.number, signature, name, inputs),
         "`python -m http.server --directory page` shows the model in a browser.\n\n## Metrics",
