@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from tfgen import registry
 from tfgen.errors import UsageError
-from tfgen.publishing import versions
+from tfgen.publishing import listing, versions
 from tfgen.publishing.artifacts import check_sampling, identify, kind_at
 from tfgen.publishing.signatures import describe_signature
 from tfgen.settings.fields import option
@@ -125,6 +125,8 @@ def main(options: ExportOptions) -> None:
         version = export.publish(model, options.to, name, run=run, **about)
     source = "" if weights is None else f" from {weights}"
     print(f"published {version}{source}; {_command.suggest_next(run['family'], version)}")
+    if advice := listing.shipped_advice(versions.Version.at(version)):
+        print(advice)
     if not (version / export.WARMUP).exists():
         print("without warm-up requests: these need pip install '.[serving]' in the checkout")
 

@@ -186,7 +186,8 @@ def _end_as_ctrl_c() -> None:
 def publish_run(run: Any, options: PublishOptions) -> str:
     """Publish weights of a run; return what to say of it.
 
-    The text has a line about the version before it if the two were not trained alike.
+    The text has a line about the version before it if the two were not trained alike, and one
+    about the shipped version if there is one.
     """
     from tfgen.publishing import export, listing, versions
 
@@ -198,6 +199,9 @@ def publish_run(run: Any, options: PublishOptions) -> str:
         about: Any = {"run": run.folder.read_record(), "origin": weights.origin}
         about["weights"] = weights.name
         version = export.publish(run.model, options.saved_models, run.name, **about)
-    published = f"published {version} from {weights}; {suggest_next(run.config.family, version)}"
-    difference = "" if before is None else listing.difference(before, versions.Version.at(version))
-    return f"{difference}\n{published}" if difference else published
+    lines = [f"published {version} from {weights}; {suggest_next(run.config.family, version)}"]
+    after = versions.Version.at(version)
+    if before is not None:
+        lines.insert(0, listing.difference(before, after))
+    lines.append(listing.shipped_advice(after))
+    return "\n".join(filter(None, lines))

@@ -73,3 +73,15 @@ def test_a_version_is_found_by_the_run_that_it_is_of(tmp_path: Path) -> None:
     assert versions.find_run({**run, "seed": 1}, "gan", tmp_path) == tmp_path / "gan" / "3"
     assert versions.find_run({**run, "seed": 2}, "gan", tmp_path) is None
     assert versions.find_run(run, "vae", tmp_path) is None
+
+
+def test_the_advice_on_a_shipped_version_is_a_line_with_its_likelihood(tmp_path: Path) -> None:
+    def advice(name: str) -> str:
+        return listing.shipped_advice(versions.Version(name, 7, tmp_path / name / "7"))
+
+    shipped = versions.read_manifest(versions.shipped_folder() / "vae" / "1")["evaluation"]
+    line = advice("vae")
+    assert f"{shipped['likelihood']['nll']:.2f} nats" in line and "--version 1" in line
+    assert "version 7" in line and "\n" not in line
+    assert "FID" in advice("gan")
+    assert not advice("vae-of-mine") and not advice("classifier")

@@ -66,6 +66,31 @@ def difference(before: versions.Version, after: versions.Version) -> str:
     return "" if old == new else printable(text)
 
 
+def shipped_advice(version: versions.Version) -> str:
+    """A line on the shipped version of a name, which a newer one now takes the place of.
+
+    Args:
+        version: the newer version.
+
+    Returns:
+        The line; empty if no version of that name is shipped, or if it has no samples.
+    """
+    shipped = versions.shipped_folder() / version.name / str(versions.SHIPPED)
+    try:
+        manifest = versions.read_manifest(shipped)
+    except WorkError:
+        return ""
+    if "sample" not in manifest["signatures"]:
+        return ""
+    evaluation = manifest["evaluation"]
+    likelihood = _figure(evaluation, "likelihood", dict(reversed(_LIKELIHOODS.items())))
+    result = likelihood or _figure(evaluation, "samples", {"fid": "FID {:.2f}"})
+    return (
+        f"tfgen-sample {version.name} now draws from version {version.number}; with --version "
+        f"{versions.SHIPPED}, it draws from the shipped one{result and f' ({result})'}"
+    )
+
+
 def changed_settings(run: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a run that differ from those of its preset, by name.
 
