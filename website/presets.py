@@ -14,7 +14,7 @@ START, END = "<!-- python -m {} writes this table -->\n\n", "\n<!-- end of table
 def table() -> str:
     """The presets of all built-in families, as a Markdown table."""
     rows = [
-        "| model | preset | network | epochs | minutes | result |",
+        "| model | preset | network | epochs | minutes | [metric](judge.md) and its value |",
         "|---|---|---|---:|---:|---|",
     ]
     families = [family for family in registry.families() if family.model.startswith("tfgen.")]
@@ -22,8 +22,16 @@ def table() -> str:
         for name, preset in family.presets.items():
             minutes = "–" if preset.minutes is None else f"{preset.minutes:g}"
             cells = [f"`{family.name}`", f"`{name}`", preset.summary, str(preset.epochs)]
-            rows.append(f"| {' | '.join([*cells, minutes, preset.result or '–'])} |")
+            rows.append(f"| {' | '.join([*cells, minutes, with_direction(preset.result)])} |")
     return "\n".join(rows) + "\n"
+
+
+def with_direction(result: str) -> str:
+    """A preset's result with an arrow that says which values of its metric are better."""
+    if not result:
+        return "–"
+    is_higher_better = result.startswith("accuracy") or result.endswith("modes")
+    return f"{result} {'↑' if is_higher_better else '↓'}"
 
 
 def replace_table(document: Path, module: str, table: str) -> None:

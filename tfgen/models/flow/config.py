@@ -100,7 +100,7 @@ FAMILY = Family(
             # which images are astronomically unlikely would dominate Adam's second moments.
             clip_norm=500.0,
             minutes=53,
-            result="1.75 bits/dim",
+            result="NLL 1.75 bits/dim",
         ),
         "multiscale": Preset(
             "convolutional: two scales, mixture couplings, learned dequantization (Ho et al. 2019)",
@@ -108,7 +108,7 @@ FAMILY = Family(
             epochs=32,
             batch_size=32,
             minutes=66,
-            result="1.03 bits/dim",
+            result="NLL 1.03 bits/dim",
             **_LONG,
         ),
         "deep": Preset(
@@ -125,7 +125,7 @@ FAMILY = Family(
             epochs=40,
             batch_size=64,
             minutes=170,
-            result="0.99 bits/dim",
+            result="NLL 0.99 bits/dim",
             **_LONG,
         ),
         "images": Preset(

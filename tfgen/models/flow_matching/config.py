@@ -89,7 +89,7 @@ FAMILY = Family(
             epochs=12,
             learning_rate=1e-3,
             minutes=29,
-            result="1.07 bits/dim",
+            result="NLL 1.07 bits/dim",
             **_COMMON,
         ),
         "mlp": Preset("dense, 3 hidden layers of 1024", _MLP, epochs=40, **_COMMON),
