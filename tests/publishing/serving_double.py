@@ -6,7 +6,7 @@ The double is not TensorFlow Serving, which was not run. It answers by the servi
 
 import asyncio
 import contextlib
-import time
+import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
+from tests.commands import PATIENCE
 from tests.serving.processes import running
 from tfgen.publishing import versions
 from tfgen.serving.app import Settings, create_app
@@ -80,9 +81,10 @@ class Servicer(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def _answered(self, context: Any, answer: Callable[[], Any]) -> Any:
         self.double.requests.append("grpc")
-        time.sleep(self.double.delay)
-        if self.double.failures:
-            context.abort(self.double.failures.pop(0), "the server is busy")
+        failure = self.double.next_failure()
+        self.double.may_answer.wait(PATIENCE)
+        if failure is not None:
+            context.abort(failure, "the server is busy")
         try:
             return answer()
         except HTTPException as error:
@@ -101,7 +103,7 @@ class Double:
     Attributes:
         models: what is served.
         failures: what the next requests are answered with: HTTP statuses, or gRPC's.
-        delay: seconds before each answer.
+        may_answer: an event; answers wait until it is set.
         requests: what was asked, in order.
         url: address of the REST service while it runs.
         grpc: address of the gRPC service.
@@ -112,7 +114,8 @@ class Double:
     def __init__(self, folder: Path):
         self.models = FolderModels(folder)
         self.failures: list[Any] = []
-        self.delay = 0.0
+        self.may_answer = threading.Event()
+        self.may_answer.set()
         self.requests: list[str] = []
         self._grpc = grpc.server(futures.ThreadPoolExecutor(4))
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
@@ -124,25 +127,30 @@ class Double:
     def running(self) -> Iterator["Double"]:
         self._grpc.start()
         try:
-            with running(self._troubled(create_app(self.models, Settings()))) as self.url:
+            app = create_app(self.models, Settings(timeout=PATIENCE))
+            with running(self._troubled(app)) as self.url:
                 yield self
         finally:
             self._grpc.stop(None).wait()
 
     def _troubled(self, app: ASGIApp) -> ASGIApp:
-        """The application with `requests`, `delay` and `failures`."""
+        """The application with `requests`, `may_answer` and `failures`."""
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http":
                 self.requests.append(f"{scope['method']} {scope['path']}")
-                await asyncio.sleep(self.delay)
-                if self.failures:
-                    status = self.failures.pop(0)
+                status = self.next_failure()
+                await asyncio.to_thread(self.may_answer.wait, PATIENCE)
+                if status is not None:
                     busy = JSONResponse({"error": "the server is busy"}, status)
                     return await busy(scope, receive, send)
             return await app(scope, receive, send)
 
         return answer
 
+    def next_failure(self) -> Any:
+        return self.failures.pop(0) if self.failures else None
+
     def reset(self) -> None:
-        self.failures, self.delay, self.requests = [], 0.0, []
+        self.failures, self.requests = [], []
+        self.may_answer.set()

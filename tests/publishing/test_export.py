@@ -207,13 +207,13 @@ def test_own_networks_are_exported_in_float32(tmp_path: Path) -> None:
     version = export.publish(low, tmp_path, "own")
     assert not graph_dtypes(version) & LOW
     sampler, latents = tfgen.load(version), plain.latents(SEEDS).numpy()
-    np.testing.assert_allclose(sampler.decode(latents), plain.decode(latents), atol=1e-6)
+    np.testing.assert_allclose(sampler.decode(latents), plain.decode(latents), atol=1e-5)
     images = np.random.default_rng(0).integers(0, 256, (3, *SHAPE), np.uint8)
-    np.testing.assert_allclose(sampler.encode(images), plain.encode(images), atol=1e-6)
+    np.testing.assert_allclose(sampler.encode(images), plain.encode(images), atol=1e-5)
     # The live model is as it was, and does compute in low precision.
     assert policies == [layer.dtype_policy.name for layer in all_layers(low)]
     np.testing.assert_equal(low.get_weights(), before)
-    assert np.abs(low.decode(latents) - plain.decode(latents)).max() > 1e-5
+    assert np.abs(low.decode(latents) - plain.decode(latents)).max() > 1e-4
 
 
 def test_a_layer_that_cannot_be_rebuilt_is_an_error_only_in_low_precision(tmp_path: Path) -> None:

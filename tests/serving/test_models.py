@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from starlette.exceptions import HTTPException
 
+from tests.commands import PATIENCE
 from tests.serving.conftest import wait_for
 from tfgen.publishing import versions
 from tfgen.serving import models as local
@@ -74,6 +75,7 @@ def test_a_new_version_is_served_while_the_old_one_stays(saved_models: Path) -> 
 def test_a_damaged_version_is_passed_over_until_it_is_whole(
     saved_models: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(local, "RETRY", PATIENCE)
     models = Impatient(saved_models, 1)
     index = publish(saved_models, 3) / "variables" / "variables.index"
     whole = index.read_bytes()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests import commands
 from tests.cli.test_train import SHORT, resume, train
 from tests.cli.worlds import edit_json
 from tests.conftest import Trained
@@ -69,16 +70,24 @@ def test_repeated_steps_have_their_shares_again_and_the_rest_of_the_time(
 
 @pytest.mark.slow
 def test_a_killed_run_by_the_clock_ends_with_equal_weights_and_goes_on_for_more_minutes(
-    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Trained, clock: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    began, ticks = deadline.time.monotonic(), iter(range(10**9))
-    clock = SimpleNamespace(monotonic=lambda: began + 0.4 * next(ticks))
-    monkeypatch.setattr(deadline, "time", clock)
+    # By this clock, a step takes 0.45 s, and nothing else takes any time.
+    clock.perf_counter, move = clock.monotonic, Deadline.move
+    for module in ("tfgen.training.run", f"{commands.PACKAGE}.train"):
+        monkeypatch.setattr(f"{module}.time", clock)
+
+    def take_a_step(run: Deadline, step: int) -> bool:
+        clock.now += 0.45
+        return move(run, step)
+
+    monkeypatch.setattr(Deadline, "move", take_a_step)
     run, flags = tmp_path / "run", ("--schedule", "cosine", "--no-publish")
     assert train(trained, "--minutes", 1, "--run-dir", run, *flags, short=SHORT[2:]) == 0
     older, newest = sorted((run / "checkpoints").glob("step-*"))
     expected = checkpoint.read(newest, "last")
     steps = json.loads((run / "schedule.jsonl").read_text().splitlines()[-1])["step"]
+    assert steps == 133  # those of a minute; the last one is within an epoch
     assert newest.name == f"step-{steps:09d}"
     # As if it had been killed after that checkpoint.
     newest.rename(tmp_path / "later")
