@@ -100,7 +100,11 @@ def place(request: pytest.FixtureRequest) -> str:
 
 
 def assert_shown(canvases: Any, images: Any) -> None:
-    """Asserts that canvases show images; where the browser computes, to a rounded grey level."""
+    """Asserts that canvases show images, up to a grey level.
+
+    What the page computes in another batch, or in the browser, differs in the last digits, which
+    may round a pixel to the next level.
+    """
     assert np.abs(shown(canvases) - rounded(images).astype(int)).max() <= 1
 
 
@@ -186,7 +190,7 @@ def test_the_first_view_and_the_way_back(page: Any, url: str, vae: Sampler) -> N
     expect(seed).to_have_value("7")
     settle(page)
     canvases = page.get_by_role("group", name="vae version 1").locator("canvas")
-    np.testing.assert_array_equal(shown(canvases), rounded(vae.sample(25, seed=7)))
+    assert_shown(canvases, vae.sample(25, seed=7))
 
 
 def test_an_image_comes_with_what_gives_it_again(
@@ -205,7 +209,7 @@ def test_an_image_comes_with_what_gives_it_again(
     sample = shlex.split(panel.locator("code").inner_text())
     assert sample[:2] == ["tfgen-sample", "gan-classes"]
     (image,) = commands.npz("sample", *sample[1 : sample.index("--out")])["images"]
-    np.testing.assert_array_equal(np.broadcast_to(image, pixels.shape), pixels)
+    assert np.abs(pixels - image.astype(int)).max() <= 1  # see `assert_shown`
 
     panel.get_by_label("Enlarge").select_option("4")
     with page.expect_download() as download:
@@ -223,8 +227,8 @@ def test_a_bar_changes_the_image(page: Any, url: str, vae: Sampler) -> None:
     visit(page, url, "samples", seed=3, model="vae", image="1.2")
     panel = page.get_by_role("complementary", name="Image")
     latents = vae.latents([tfgen.random.image_seeds(3, 3)[2]])
-    expected = rounded(vae.sample(seeds=tfgen.random.image_seeds(3, 3)[2:]))
-    np.testing.assert_array_equal(shown(panel.locator("canvas")), expected)
+    expected = vae.sample(seeds=tfgen.random.image_seeds(3, 3)[2:])
+    assert_shown(panel.locator("canvas"), expected)
 
     bars = panel.get_by_role("slider")
     box = bars.bounding_box()
@@ -237,15 +241,15 @@ def test_a_bar_changes_the_image(page: Any, url: str, vae: Sampler) -> None:
     expect(bars).to_have_attribute("aria-valuetext", re.compile("dimension 4 of 20: 1.7"))
     settle(page)
     latents[0, 3] = float(bars.get_attribute("aria-valuenow"))
-    changed = rounded(vae.decode(latents))
-    np.testing.assert_array_equal(shown(panel.locator("canvas")), changed)
-    assert not np.array_equal(changed, expected)
+    changed = vae.decode(latents)
+    assert_shown(panel.locator("canvas"), changed)
+    assert np.abs(changed - expected).max() > 0.1
 
     reload(page, edit=f"3%7E{latents[0, 3]:g}")
-    np.testing.assert_array_equal(shown(panel.locator("canvas")), changed)
+    assert_shown(panel.locator("canvas"), changed)
     panel.get_by_role("button", name="Undo the changes").click()
     settle(page)
-    np.testing.assert_array_equal(shown(panel.locator("canvas")), expected)
+    assert_shown(panel.locator("canvas"), expected)
 
 
 # --- Between ----------------------------------------------------------------------------
@@ -371,8 +375,7 @@ def test_what_the_models_make_of_a_drawing(
     rows = np.nonzero(image[0, ..., 0].max(axis=1) > 24)
     assert np.ptp(rows) in (18, 19)  # MNIST's digits are 20 pixels high
     mean = vae.encode(image)
-    reconstruction = shown(page.get_by_role("img", name="the reconstruction"))
-    np.testing.assert_array_equal(reconstruction, rounded(vae.decode(mean)))
+    assert_shown(page.get_by_role("img", name="the reconstruction"), vae.decode(mean))
     page.get_by_label("Seed of the sample", exact=True).fill("7")
     settle(page)
     way = figures.interpolated_latents(mean[0], vae.latents([7])[0], 3, "spherical")
@@ -383,12 +386,14 @@ def test_what_the_models_make_of_a_drawing(
     answer = requests.post(
         f"{url}/v1/models/flow:predict", json=body, timeout=commands.PATIENCE
     ).json()
-    np.testing.assert_allclose(bits, answer["outputs"]["bits_per_dim"][0], rtol=1e-6)
+    np.testing.assert_allclose(bits, answer["outputs"]["bits_per_dim"][0], rtol=1e-5)
     expect(page.locator(".chart li:has(.tick)")).to_have_count(4)
 
     distances = np.sort(np.linalg.norm(vae.encode(digits) - mean, axis=1))
     neighbours = page.locator(".neighbours li")
-    expect(neighbours).to_have_text([f"distance {value:.1f}" for value in distances[:5]])
+    expect(neighbours).to_have_text([re.compile(r"^distance \d+\.\d$")] * 5)
+    told = [float(text.split()[1]) for text in neighbours.all_inner_texts()]
+    np.testing.assert_allclose(told, distances[:5], atol=0.0501)  # rounded to a tenth
 
     reload(page)
     (again,) = shown(page.get_by_role("img", name="the drawing as the models see it"))
@@ -593,7 +598,7 @@ def test_a_slow_phone_has_pictures_before_a_model(
     assert not re.search("/models/|/ort", " ".join(asked))
     visit(page, folder_url, "samples", model="vae")
     canvases = page.locator(".grid canvas")
-    np.testing.assert_array_equal(shown(canvases), rounded(vae.sample(25, seed=0)))
+    assert_shown(canvases, vae.sample(25, seed=0))
     before, begin = sum(sizes), time.monotonic()
     page.get_by_label("Seed of the grid", exact=True).fill("7")
     settle(page)
@@ -718,6 +723,8 @@ def test_a_phone_shows_an_image_in_place_and_shares_it(phone: Any, url: str) -> 
     panel.get_by_role("button", name="Download PNG").tap()
     wait_for(lambda: str(phone.evaluate("window.sent")).endswith(".png"))
     panel.get_by_role("button", name="Close the image").tap()
+    # The address is written a few times a second.
+    expect(phone).not_to_have_url(re.compile("image="))
     phone.get_by_role("button", name="Share").tap()
     assert phone.evaluate("sent") == phone.url
 
