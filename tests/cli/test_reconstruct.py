@@ -43,7 +43,8 @@ def test_a_flow_gives_the_images_back(
     paths, images = own_images
     stored = arrays("flow", *paths, *own_models.flags(way), "--seed", -3)
     expected = own_models.live["flow"].encode(images, seeds=[-3, -2, -1, 0])
-    np.testing.assert_allclose(stored["latents"], expected, atol=1e-4)
+    # Codes are up to 60, of couplings in float32.
+    np.testing.assert_allclose(stored["latents"], expected, rtol=1e-5, atol=1e-4)
     # Where the noise within a byte is nearly 0 or 1, rounding can lead to the byte beside it. Such
     # pixels are so rare that the root mean square of all is below 0.1.
     difference = np.abs(np.round(255 * stored["reconstructions"]) - images).max()

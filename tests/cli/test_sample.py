@@ -182,9 +182,11 @@ def test_a_way_between_pictures_runs_from_code_to_code(
     stored = commands.npz("sample", name, *flags)
     codes = np.asarray(live.encode(images, **label))
     latents = stored["latents"].reshape(2, 5, -1)
-    np.testing.assert_allclose(latents[:, 0], codes[:-1], atol=1e-4)
-    np.testing.assert_allclose(latents[:, 2], (codes[:-1] + codes[1:]) / 2, atol=1e-4)
-    np.testing.assert_allclose(latents[:, -1], codes[1:], atol=1e-4)
+    # Codes of the flow are up to 60, of couplings in float32.
+    tolerances = {"rtol": 1e-5, "atol": 1e-4}
+    np.testing.assert_allclose(latents[:, 0], codes[:-1], **tolerances)
+    np.testing.assert_allclose(latents[:, 2], (codes[:-1] + codes[1:]) / 2, **tolerances)
+    np.testing.assert_allclose(latents[:, -1], codes[1:], **tolerances)
     assert commands.main("sample", [name, *flags, "--out", "walk.webp"]) == 0
     assert commands.main("sample", [name, *flags]) == 0
     assert shows_grid(Path(f"{name}-samples.png"), image_grid(stored["images"] / 255, 5))
