@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
-from tensorflow.python.framework import ops
 
 from tests import commands
 from tfgen.data import Dataset, Split
@@ -36,15 +34,6 @@ gc.set_threshold(200_000, 50, 1000)
 # processor that has it, TensorFlow calls oneDNN all the same, and crashes; a processor without it
 # computes in software, ten times as slowly.
 HAS_16_BITS = machine.has_avx512()
-if not HAS_16_BITS:
-    _make_policy = keras.DTypePolicy.__init__
-
-    def _skip_16_bits(self: keras.DTypePolicy, name: str | None = None, *args: Any) -> None:
-        if "float16" in str(name):
-            pytest.skip("oneDNN has no instructions for 16 bits here")
-        _make_policy(self, name, *args)
-
-    keras.DTypePolicy.__init__ = _skip_16_bits
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -88,6 +77,23 @@ def blank_dataset(
     return Dataset(name, "1.0.0", *splits, num_classes=num_classes, fingerprint="")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _skip_without_16_bits() -> None:
+    """Skips a test that makes a policy of 16 bits where oneDNN has no instructions for it."""
+    # Keras is imported here, since the process that only distributes the tests does not need it.
+    import keras
+
+    make_policy = keras.DTypePolicy.__init__
+
+    def skip_16_bits(self: Any, name: str | None = None, *args: Any) -> None:
+        if "float16" in str(name):
+            pytest.skip("oneDNN has no instructions for 16 bits here")
+        make_policy(self, name, *args)
+
+    if not HAS_16_BITS:
+        keras.DTypePolicy.__init__ = skip_16_bits
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _no_graphs_of_other_modules() -> Iterator[None]:
     """Frees the graphs of a module's models.
@@ -98,6 +104,8 @@ def _no_graphs_of_other_modules() -> Iterator[None]:
     the end of a module mostly stays until the end, so it is not visited again.
     """
     yield
+    from tensorflow.python.framework import ops
+
     gradients = ops.gradient_registry._registry
     for name in [name for name in gradients if re.fullmatch(r"\w+-\d+", name)]:
         del gradients[name]
@@ -108,6 +116,8 @@ def _no_graphs_of_other_modules() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     """Seeds the global generators, which decide in which order `fit` takes arrays."""
+    import keras
+
     keras.utils.set_random_seed(0)
 
 

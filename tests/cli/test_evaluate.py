@@ -203,6 +203,7 @@ def test_a_family_of_another_package(
     assert Path("comparison.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("opened_once")
 def test_an_interrupted_likelihood_continues_and_the_version_stays_whole(
     evaluate: Any, judged: Trained, monkeypatch: pytest.MonkeyPatch

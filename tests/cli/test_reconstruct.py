@@ -69,6 +69,7 @@ def test_the_picture_has_reconstructions_below_images(
     assert shows_grid(Path("vae-reconstructions.png"), grid)
 
 
+@pytest.mark.slow
 def test_the_white_part_of_a_mask_is_sampled(
     own_models: OwnModels, own_images: OwnImages, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,9 @@ from tfgen.data import Dataset, Split, load
 from tfgen.data.derived import CONTRAST
 from tfgen.data.writing import write_prepared
 
+# Stacked MNIST has 300 MB of pixels.
+pytestmark = pytest.mark.slow
+
 SPLITS = ("train", "validation", "test")
 # A run records the fingerprint, so the version must change whenever the fingerprint does.
 FINGERPRINTS = {

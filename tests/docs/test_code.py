@@ -88,8 +88,11 @@ SMALLER = {
     ("docs/extending.md", 2): {"scale_steps=(2, 2)": "scale_steps=(1, 1)", "(16, 16)": "(2, 2)"},
 }
 # The others need files, or have a test of their own.
-PLAIN = [("README.md", 0), *(("docs/python.md", index) for index in range(5))]
-PLAIN += [
+PLAIN = [
+    ("README.md", 0),
+    ("docs/python.md", 0),
+    *(pytest.param("docs/python.md", index, marks=pytest.mark.slow) for index in (1, 2, 3)),
+    ("docs/python.md", 4),
     ("docs/extending.md", 0),
     ("docs/extending.md", 1),
     ("docs/images.md", 1),

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 
 from tests.models.families import IMAGES, LABELS, classifier, compiled, vae
 
@@ -16,6 +17,7 @@ def metrics() -> dict[str, Any]:
     return {"metrics": [plain], "weighted_metrics": [keras.metrics.MeanSquaredError("weighted")]}
 
 
+@pytest.mark.slow
 def test_metrics_of_a_vae_compare_images_with_predictions() -> None:
     model = compiled(vae(num_classes=3, ema_decay=0.9), **metrics())
     history = model.fit(

@@ -75,6 +75,7 @@ def test_xla_is_refused_where_it_is_not_used(other: str) -> None:
     refused("train", f"vae --xla on {other}".split(), "--xla on")
 
 
+@pytest.mark.slow
 def test_float32_is_computed_in_float32_and_memory_as_it_is_needed() -> None:
     program = "import os; from tfgen.system.quiet import import_quietly; tf, = import_quietly()"
     program += "; assert not tf.config.experimental.tensor_float_32_execution_enabled()"

@@ -22,7 +22,7 @@ from tests.publishing.serving_double import Double
 from tests.serving.conftest import wait_for
 from tfgen import GAN, VAE, Flow
 from tfgen.errors import UsageError, WorkError
-from tfgen.publishing import export, versions
+from tfgen.publishing import export, served, versions
 from tfgen.publishing.grpc import Grpc
 from tfgen.publishing.rest import Rest
 from tfgen.publishing.sampler import Sampler
@@ -136,7 +136,10 @@ LATE = {"rest": 504, "grpc": grpc.StatusCode.DEADLINE_EXCEEDED}
 
 
 @pytest.mark.parametrize(("way", "busy"), BUSY)
-def test_a_busy_server_is_asked_again(double: Double, way: str, busy: Any) -> None:
+def test_a_busy_server_is_asked_again(
+    double: Double, way: str, busy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served, "BACKOFF", 0.01)
     sampler = ServedSampler(transport(double, way, retries=2), "vae")
     double.reset()
     double.failures = [busy] * 2

@@ -28,6 +28,8 @@ def docstrings() -> dict[str, str]:
 
 
 EXAMPLES = {place: text for place, text in docstrings().items() if ">>>" in text}
+# Those that trace a flow or a solver for images of 28 × 28.
+SLOW = {"tfgen/models/flow/model.py:Flow", "tfgen/models/flow_matching/model.py:FlowMatching"}
 
 
 def shapes(value: Any) -> list[str]:
@@ -40,7 +42,10 @@ def shapes(value: Any) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("place", EXAMPLES)
+@pytest.mark.parametrize(
+    "place",
+    [pytest.param(place, marks=[pytest.mark.slow] * (place in SLOW)) for place in EXAMPLES],
+)
 def test_the_example_runs(place: str) -> None:
     images = testing.images_of((28, 28, 1))
     variables = {**vars(tfgen), **{name: getattr(tfgen, name) for name in tfgen.__all__}}
