@@ -42,8 +42,17 @@ def hardware_record() -> dict[str, Any]:
 def package_versions() -> dict[str, str]:
     """Versions of Python and of the packages that a run's numbers depend on."""
     packages = ("tensorflow", "keras", "tensorflow-probability", "tensorflow-datasets", "numpy")
-    installed = {name: importlib.metadata.version(name) for name in packages}
+    installed = {name: _installed_version(name) for name in packages}
     return {"python": platform.python_version(), **installed}
+
+
+def _installed_version(package: str) -> str:
+    """The version of a package, or of its nightly release if that is installed instead."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        # A release candidate of TensorFlow installs `keras-nightly`.
+        return importlib.metadata.version(f"{package}-nightly")
 
 
 def _instruction_set() -> str:
