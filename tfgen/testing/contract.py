@@ -243,11 +243,11 @@ def missing_labels_cycle_through_the_classes(make: Make, images: np.ndarray) -> 
     classes, seeds = np.arange(n) % model.num_classes, image_seeds(1, n)
     latents = model.latents(seeds)
     samples, decoded = model.sample(n, seed=1).numpy(), model.decode(latents).numpy()
-    np.testing.assert_array_equal(decoded, model.decode(latents, classes))
-    np.testing.assert_array_equal(decoded, model.decode(latents, tf.constant(classes, tf.int64)))
-    np.testing.assert_array_equal(samples, model.sample(seeds=seeds, labels=classes))
-    np.testing.assert_allclose(samples, decoded, atol=1e-6)
-    np.testing.assert_allclose(model.sample(3, seed=1), samples[:3], atol=1e-6)
+    assert_close(model.decode(latents, classes), decoded)
+    assert_close(model.decode(latents, tf.constant(classes, tf.int64)), decoded)
+    assert_close(model.sample(seeds=seeds, labels=classes), samples)
+    assert_close(samples, decoded)
+    assert_close(model.sample(3, seed=1), samples[:3])
     zeros, ones = (model.decode(latents, label).numpy() for label in (0, 1))
     if np.array_equal(zeros, ones):
         # Layers whose weights start at zero, such as those of a flow, ignore the label at first.
@@ -272,7 +272,7 @@ def a_sample_is_a_function_of_its_seed(make: Make, images: np.ndarray) -> None:
     np.testing.assert_array_equal(together, tf.function(model.latents, jit_compile=True)(seeds))
     labels = labels_of(model, len(seeds))
     few = model.decode(together[:3], None if labels is None else labels[:3])
-    np.testing.assert_allclose(few, model.decode(together, labels)[:3], atol=1e-5)
+    assert_close(few, model.decode(together, labels)[:3])
     samples = model.sample(n=4, seed=1).numpy()
     assert samples.dtype == np.float32 and samples.shape == (4, *images.shape[1:])
     assert 0 <= samples.min() <= samples.max() <= 1
@@ -299,7 +299,7 @@ def a_density_is_a_function_of_its_seed(make: Make, images: np.ndarray) -> None:
     together = log_prob(seeds)
     assert together.shape == (5,) and np.all(np.isfinite(together))
     alone = np.concatenate([log_prob(seeds, slice(i, i + 1)) for i in range(5)])
-    np.testing.assert_allclose(alone, together, rtol=1e-5)
+    assert_close(alone, together)
     if model.density != "exact":
         assert np.all(together != log_prob(image_seeds(1, 5))), "a density ignores its seed"
 
@@ -371,7 +371,7 @@ def a_published_version_equals_its_model(make: Make, images: np.ndarray, folder:
     assert path == folder / "small" / "2"
     version, plain = tfgen.load(path), in_float32(model)
     assert version.num_classes == model.num_classes
-    _assert_close(version.sample(n=4, seed=1), plain.sample(n=4, seed=1))
+    assert_close(version.sample(n=4, seed=1), plain.sample(n=4, seed=1))
     assert next(iter(plain.signatures())) == "sample"
     ends, seeds = (0, 0, 1, 4, 68), image_seeds(0, 68)
     rows: dict[str, np.ndarray] = {
@@ -392,19 +392,23 @@ def a_published_version_equals_its_model(make: Make, images: np.ndarray, folder:
             joined = np.concatenate([part[key] for part in parts])
             if name == "latents":
                 np.testing.assert_array_equal(joined, value)
-            _assert_close(joined, value)
+            assert_close(joined, value)
 
 
-def _assert_close(actual: np.ndarray, expected: Any) -> None:
+def assert_close(actual: Any, expected: Any) -> None:
     """Asserts equality up to the order of float32's sums.
 
-    Images of bytes may differ in one byte of a thousand, by 1.
+    Where a model rounds to bytes, it may round a value close to the border of two bytes to either
+    of them: of the images, 2 bytes and one in a thousand may differ by 1.
     """
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape, f"shapes are {actual.shape} and {expected.shape}"
     difference = np.abs(actual - expected)
-    is_far = difference > 1e-5 * (1 + np.abs(actual))
-    of_bytes = actual.ndim == 4 and np.abs(255 * actual - np.round(255 * actual)).max() < 1e-3
-    assert is_far.mean() <= (1e-3 if of_bytes else 0), f"values differ by {difference.max()}"
-    assert not is_far.any() or difference.max() < 1.001 / 255, "a byte differs by more than 1"
+    is_far = difference > 1e-5 * (1 + np.abs(expected))
+    of_bytes = actual.ndim == 4 and np.all(np.abs(255 * actual - np.round(255 * actual)) < 1e-3)
+    allowed = 2 + is_far.size // 1000 if of_bytes else 0
+    assert np.sum(is_far) <= allowed, f"{np.sum(is_far)} values differ, by {difference.max()}"
+    assert np.all(difference[is_far] < 1.001 / 255), "a byte differs by more than 1"
 
 
 # --- training: weights, noise, metrics, precision, callbacks ------------------------
@@ -466,7 +470,8 @@ def metrics_are_means_over_images(make: Make, images: np.ndarray) -> None:
             metric.reset_state()
         logs.append({name: float(value) for name, value in model.test_step(batch).items()})
     for name, value in model.evaluate(batches, verbose=0, return_dict=True).items():
-        np.testing.assert_allclose(value, 0.75 * logs[0][name] + 0.25 * logs[1][name], rtol=1e-5)
+        mean = 0.75 * logs[0][name] + 0.25 * logs[1][name]
+        np.testing.assert_allclose(value, mean, rtol=1e-5, atol=1e-5)
 
 
 @check()
