@@ -33,9 +33,9 @@ def test_affine_coupling_is_tfp_real_nvp() -> None:
     x = normal(7, 5)
     for name in ("forward", "inverse"):
         actual, log_det = getattr(ours, f"{name}_and_log_det")(x, 1)
-        np.testing.assert_allclose(actual, getattr(theirs, name)(x), rtol=1e-12)
+        np.testing.assert_allclose(actual, getattr(theirs, name)(x), rtol=1e-9)
         np.testing.assert_allclose(
-            log_det, getattr(theirs, f"{name}_log_det_jacobian")(x, 1), rtol=1e-12
+            log_det, getattr(theirs, f"{name}_log_det_jacobian")(x, 1), rtol=1e-9
         )
 
 
@@ -75,8 +75,8 @@ def test_invertible_convolution_is_a_matrix_with_that_determinant() -> None:
     matrix = bijector.inverse_and_log_det(tf.eye(5, dtype=tf.float64), 1)[0].numpy()
     y = normal(7, 5)
     x, log_det = bijector.inverse_and_log_det(y, 1)
-    np.testing.assert_allclose(x, y.numpy() @ matrix, rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(log_det, np.log(abs(np.linalg.det(matrix))), rtol=1e-10)
+    np.testing.assert_allclose(x, y.numpy() @ matrix, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(log_det, np.log(abs(np.linalg.det(matrix))), rtol=1e-9)
 
 
 # --- shapes
@@ -93,7 +93,8 @@ def test_factored_out_channels_are_latents_untouched_by_the_inner_bijector() -> 
     y = tf.sigmoid(normal(3, 2, 2, 2))
     chain = b.Chain([inner, b.Unflatten((2, 2, 1))])
     x, _ = b.FactorOut(chain, (2, 2, 2)).inverse_and_log_det(y, 3)
-    np.testing.assert_array_equal(x[:, :4], np.reshape(inner.inverse(y[..., 0]), [3, 4]))
+    expected = np.reshape(inner.inverse(y[..., 0]), [3, 4])
+    np.testing.assert_allclose(x[:, :4], expected, rtol=1e-9)
     np.testing.assert_array_equal(x[:, 4:], np.reshape(y[..., 1], [3, 4]))
 
 

@@ -15,9 +15,9 @@ def test_labels_of_a_graph_follow_the_same_rules() -> None:
         (tf.TensorSpec([None], tf.int32), [2] * 4),
     ):
         traced = tf.function(model.decode, input_signature=[rows, spec])
-        np.testing.assert_allclose(traced(latents, label), model.decode(latents, 2), atol=1e-6)
+        np.testing.assert_allclose(traced(latents, label), model.decode(latents, 2), atol=1e-5)
     unlabelled = tf.function(model.decode, input_signature=[rows])
-    np.testing.assert_allclose(unlabelled(latents), model.decode(latents, [0, 1, 2, 0]), atol=1e-6)
+    np.testing.assert_allclose(unlabelled(latents), model.decode(latents, [0, 1, 2, 0]), atol=1e-5)
 
 
 def test_a_likelihood_says_what_it_is_of() -> None:

@@ -71,7 +71,9 @@ def test_a_preset_is_a_compiled_model(family: type) -> None:
         assert (optimizer.global_clipnorm or 0) == preset.clip_norm
         optimizer.iterations.assign(50)
         rate = 0 if steps else preset.learning_rate  # at the end of the cosine, or constant
-        assert float(optimizer.learning_rate) == pytest.approx(rate)
+        # At the end of the cosine, float32 leaves a part of the peak.
+        close = {"rel": 1e-6, "abs": 1e-6 * preset.learning_rate}
+        assert float(optimizer.learning_rate) == pytest.approx(rate, **close)
     refuses(lambda: family.preset("image"), "unknown preset 'image'", "did you mean 'images'?")
 
 

@@ -124,7 +124,8 @@ def test_own_networks_train_and_are_saved_and_published(
     samples, latents = model.sample(3).numpy(), model.encode(IMAGES[:3], **few)
     if name.startswith("flow") and name != "flow-matching":
         back = model.decode(latents, few.get("labels"))
-        np.testing.assert_array_equal(np.round(back * 255), IMAGES[:3])
+        # The noise may be close to the border of two bytes.
+        assert np.abs(np.round(255 * back) - IMAGES[:3]).max() <= 1
     model.save(tmp_path / "own.keras")
     np.testing.assert_array_equal(tfgen.load(tmp_path / "own.keras").sample(3), samples)
     sampler = tfgen.load(export.publish(model, tmp_path, "own"))

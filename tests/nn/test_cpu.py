@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from tests.arrays import normal
 from tests.commands import python
+from tests.conftest import HAS_16_BITS
 from tfgen import GAN, Classifier
 from tfgen.nn import cores, cpu
 from tfgen.nn.layers import Upsampling
@@ -41,14 +42,14 @@ def test_an_upsampling_for_inference_is_keras_transposed_convolution(
     transposed.set_weights(layer.get_weights())
     np.testing.assert_array_equal(expected, transposed(x))
     call = tf.function(layer)
-    with cpu.inference(), tf.GradientTape() as tape:
+    with cores.speedups(True), cpu.inference(), tf.GradientTape() as tape:
         tape.watch(x)
         outputs = call(x)
-    np.testing.assert_allclose(tape.gradient(outputs, x), slope, atol=1e-5)
+    np.testing.assert_allclose(tape.gradient(outputs, x), slope, rtol=1e-5, atol=1e-5)
     graph = call.get_concrete_function(x).graph.as_graph_def()
     assert ("DepthToSpace" in {node.op for node in graph.node}) == (filters < 8)
     assert outputs.shape == (2, 2 * sides[0], 2 * sides[1], filters)
-    np.testing.assert_allclose(outputs, expected, atol=1e-6)
+    np.testing.assert_allclose(outputs, expected, atol=1e-5)
     loaded = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
     assert (loaded.filters, loaded.kernel_size, loaded.strides) == (filters, (4, 4), (2, 2))
 
@@ -90,12 +91,12 @@ def test_the_switch_changes_training_by_rounding_alone(name: str) -> None:
     (logs, weights), (plain_logs, plain_weights) = (train(name, on) for on in (True, False))
     # Float64 rounds sums of some hundred terms at 1e-14 of their size. Adam divides a gradient by
     # its own size plus 1e-7: where a gradient is zero but for rounding, as that of a bias before
-    # batch normalization, 1e-16 becomes a thousand-millionth of a step.
+    # batch normalization, 1e-16 becomes a thousand-millionth of a step of 1e-3.
     for values, plain in zip(logs, plain_logs, strict=True):
         assert values == pytest.approx(plain, rel=1e-9, abs=1e-9)
     for array, reference in zip(weights, plain_weights, strict=True):
-        scale = max(1e-3, np.abs(reference).max())
-        np.testing.assert_allclose(array, reference, rtol=0, atol=1e-9 * scale)
+        scale = np.abs(reference).max()
+        np.testing.assert_allclose(array, reference, rtol=0, atol=1e-9 * scale + 1e-10)
 
 
 @pytest.mark.parametrize(("ratio", "lines"), [(0.6, 0), (8.0, 1)])
@@ -111,6 +112,7 @@ def test_a_slow_precision_is_said_once(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not HAS_16_BITS, reason="oneDNN may have no instructions for 16 bits here")
 def test_the_speed_of_16_bits_is_measured_with_deterministic_operations() -> None:
     program = "import tensorflow as tf; tf.config.experimental.enable_op_determinism()"
     program += "; from tfgen.nn import cpu; assert cpu.slowdown('bfloat16') > 0"

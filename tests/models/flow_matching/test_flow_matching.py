@@ -166,8 +166,10 @@ def test_evaluation_uses_the_averaged_weights() -> None:
     for weight in model.trainable_variables:
         weight.assign_add(tf.ones_like(weight))
     points = points.astype(np.float32)
-    assert model.evaluate(points, verbose=0) == pytest.approx(plain.evaluate(points, verbose=0))
-    np.testing.assert_allclose(model.sample(3, seed=0), plain.sample(3, seed=0), rtol=1e-5)
+    loss = plain.evaluate(points, verbose=0)
+    assert model.evaluate(points, verbose=0) == pytest.approx(loss, rel=1e-5)
+    samples = plain.sample(3, seed=0)
+    np.testing.assert_allclose(model.sample(3, seed=0), samples, rtol=1e-5, atol=1e-6)
 
 
 # --- flow maps ------------------------------------------------------------------------------
@@ -190,7 +192,8 @@ def test_the_mean_velocity_is_learned_from_the_velocity_at_the_end() -> None:
     model, noise = nonlinear(flow_map=0.5), random.BatchNoise(tf.constant([1, 2]))
     times, spans = model.times_and_spans(noise, tf.constant(401))
     assert times.shape == spans.shape == (401,) and not spans[201:].numpy().any()
-    assert np.all(times + spans <= 1) and np.mean(times[:201] == 0) == pytest.approx(0.5, abs=0.1)
+    assert np.all(times + spans < 1 + 1e-6)
+    assert np.mean(times[:201] == 0) == pytest.approx(0.5, abs=0.1)
     points, targets = noise.normal(401, (2,), 0), noise.normal(401, (2,), 1)
 
     def end(spans: tf.Tensor) -> tf.Tensor:
@@ -217,7 +220,8 @@ def test_steps_of_a_sample_are_spans_of_a_flow_map(steps: int) -> None:
     np.testing.assert_allclose(model.decode(latents), expected, rtol=1e-4, atol=1e-5)
     # Backward there are none.
     exact = nonlinear(solver="rk4", steps=model.config.density_steps)
-    np.testing.assert_allclose(model.encode(expected), exact.encode(expected), rtol=1e-5)
+    latents = exact.encode(expected)
+    np.testing.assert_allclose(model.encode(expected), latents, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -264,9 +268,10 @@ def test_guidance_extrapolates_from_the_velocity_without_labels() -> None:
     model = nonlinear(num_classes=3)
     unlabelled = model.velocity(events, times, tf.zeros([2, 3]))
     labelled = model.velocity(events, times, model.one_hot([0, 1]))
-    np.testing.assert_allclose(velocity(0), unlabelled, rtol=1e-5)
-    np.testing.assert_allclose(velocity(1), labelled, rtol=1e-5)
-    np.testing.assert_allclose(velocity(3), 3 * labelled - 2 * unlabelled, rtol=1e-4)
+    close = {"rtol": 1e-5, "atol": 1e-5}
+    np.testing.assert_allclose(velocity(0), unlabelled, **close)
+    np.testing.assert_allclose(velocity(1), labelled, **close)
+    np.testing.assert_allclose(velocity(3), 3 * labelled - 2 * unlabelled, **close)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -278,5 +283,5 @@ def test_labels_are_left_out_at_the_rate_of_label_dropout(training: bool) -> Non
         model.velocity_errors(events, noise, model.one_hot([label] * 2000), training).numpy()
         for label in (0, 1)
     )
-    # The standard error of the rate is 0.01.
-    assert abs(np.mean(zeros == ones) - 0.25 * training) < 0.04 * training + 1e-9
+    # The standard error of the rate is 0.01. Two float32 losses may be equal by chance.
+    assert abs(np.mean(zeros == ones) - 0.25 * training) < 0.04 * training + 1e-3

@@ -189,14 +189,14 @@ def test_decode_follows_the_path_that_encode_took(dtype: str) -> None:
     eta = np.concatenate([np.zeros((1, 4, vae.latent_dim)), normal(1, 4, vae.latent_dim)])
     outputs, latents, *_ = posterior.draw(tf.constant(eta, tf.float32))
     assert outputs.dtype == latents.dtype == tf.float32
+    # Bfloat16 has three digits, and another batch size may round the last of them otherwise.
+    close = {"rtol": 1e-5, "atol": 1e-5} if dtype == "float32" else {"rtol": 0.05, "atol": 0.05}
     decoded = vae.decoder(tf.reshape(latents, [8, -1]))
-    np.testing.assert_allclose(outputs, decoded, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(outputs, decoded, **close)
     # The second path is another one.
-    assert np.abs(outputs[:4] - outputs[4:]).max() > 1e-3
-    mean = vae.encode(pictures(vae))
-    np.testing.assert_allclose(mean, latents[0], rtol=1e-5, atol=1e-6)
-    expected = tf.sigmoid(outputs[:4])
-    np.testing.assert_allclose(vae(pictures(vae)), expected, rtol=1e-5, atol=1e-6)
+    assert np.abs(outputs[:4] - outputs[4:]).max() > 1
+    np.testing.assert_allclose(vae.encode(pictures(vae)), latents[0], **close)
+    np.testing.assert_allclose(vae(pictures(vae)), tf.sigmoid(outputs[:4]), **close)
 
 
 # --- training ---------------------------------------------------------------------------------

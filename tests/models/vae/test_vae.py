@@ -9,6 +9,7 @@ import tensorflow_probability as tfp
 
 from tfgen import VAE, Identity, Pixels
 from tfgen.models.vae.likelihoods import Bernoulli
+from tfgen.nn import cores
 from tfgen.random import BatchNoise, SeedNoise, image_seeds
 
 tfd = tfp.distributions
@@ -87,14 +88,14 @@ def test_kl_is_the_closed_form() -> None:
     mean, stddev = posterior.mean().numpy(), posterior.stddev().numpy()
     closed = 0.5 * (stddev**2 + mean**2 - 1 - 2 * np.log(stddev)).sum(-1)
     kl = vae.sample_terms(events, noise(7)).kl
-    np.testing.assert_allclose(kl, closed, rtol=1e-10)
-    np.testing.assert_allclose(kl, tfd.kl_divergence(posterior, vae.prior()), rtol=1e-10)
+    np.testing.assert_allclose(kl, closed, rtol=1e-9)
+    np.testing.assert_allclose(kl, tfd.kl_divergence(posterior, vae.prior()), rtol=1e-9)
 
 
 def test_a_step_on_two_halves_is_one_step_on_both() -> None:
     images = np.random.default_rng(0).integers(0, 256, (16, 6, 6, 1)).astype(np.uint8)
     vae = VAE(image_shape=(6, 6, 1), latent_dim=3, hidden=(8,), seed=2, dtype="float64")
-    vae.compile(optimizer=keras.optimizers.SGD(0.1))
+    vae.compile(optimizer=keras.optimizers.SGD(1 / 8))  # exact in float32, as Keras holds it
     noise, before, losses = vae.training_noise(), [v.numpy() for v in vae.trainable_variables], []
     with tf.GradientTape() as tape:
         for index, half in enumerate((images[:8], images[8:])):
@@ -103,11 +104,11 @@ def test_a_step_on_two_halves_is_one_step_on_both() -> None:
             losses.append(-vae.sample_terms(events, own).elbo())
         loss = tf.reduce_mean(tf.concat(losses, axis=0))
     gradients = tape.gradient(loss, vae.trainable_variables)
-    logs = vae.train_on_batch(images, return_dict=True)
-    np.testing.assert_allclose(logs["loss"], loss, rtol=1e-12)
+    with cores.speedups(True):
+        logs = vae.train_on_batch(images, return_dict=True)
+    np.testing.assert_allclose(logs["loss"], loss, rtol=1e-9)
     for variable, old, gradient in zip(vae.trainable_variables, before, gradients, strict=True):
-        # Keras holds the rate in float32.
-        np.testing.assert_allclose(variable, old - 0.1 * gradient, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(variable, old - gradient / 8, rtol=1e-9, atol=1e-9)
 
 
 def test_halves_draw_their_own_noise_and_come_back_in_order() -> None:
@@ -118,7 +119,8 @@ def test_halves_draw_their_own_noise_and_come_back_in_order() -> None:
     def draws(images: tf.Tensor, noise: BatchNoise, labels: None) -> tuple[tf.Tensor, tf.Tensor]:
         return images, noise.normal(tf.shape(images)[0], (3,), 1)
 
-    same, normal = vae.side_by_side(draws, tf.constant(images), vae.training_noise(), None)
+    with cores.speedups(True):
+        same, normal = vae.side_by_side(draws, tf.constant(images), vae.training_noise(), None)
     np.testing.assert_array_equal(same, images)
     assert normal.shape == (16, 3) and len(np.unique(normal)) == 48
 
@@ -134,24 +136,25 @@ def test_bernoulli_is_tfp_s() -> None:
                 log_prob = kind(logits=logits, dtype=tf.float32).log_prob(x)
             results.append((log_prob, tape.gradient(log_prob, logits)))
         (ours, gradient), (theirs, expected) = results
-        # What is left of two numbers of up to 60 has their rounding.
-        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=4e-6)
-        np.testing.assert_allclose(gradient, expected, atol=2e-7)
+        # What is left of two numbers of up to 60 has their rounding, some units of 4e-6. The
+        # gradient is what is left of two numbers of up to 1.
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=2e-5)
+        np.testing.assert_allclose(gradient, expected, atol=1e-6)
 
 
 def test_likelihoods_are_tfp_densities_summed_over_the_event() -> None:
-    x = np.random.default_rng(0).random((3, 4, 4, 1)).astype(np.float32)
+    x = np.random.default_rng(0).random((3, 4, 4, 1))
     for likelihood, pixel in (
-        ("bernoulli", lambda p: tfd.Bernoulli(logits=p, dtype=tf.float32)),
+        ("bernoulli", lambda p: tfd.Bernoulli(logits=p, dtype=tf.float64)),
         ("continuous_bernoulli", lambda p: tfd.ContinuousBernoulli(logits=p)),
-        ("normal", lambda p: tfd.Normal(p, 1.0)),
+        ("normal", lambda p: tfd.Normal(p, np.float64(1))),
     ):
         # Identity, because a Bernoulli likelihood of `none` is refused.
         fields = {"latent_dim": 2, "hidden": (8,), "likelihood": likelihood, "binarization": "none"}
-        vae = VAE(image_shape=(4, 4, 1), **fields, preprocessing=Identity())
+        vae = VAE(image_shape=(4, 4, 1), **fields, preprocessing=Identity(), dtype="float64")
         latents = vae.latents(image_seeds(0, 3))
         expected = tf.reduce_sum(pixel(vae.decoder(latents)).log_prob(x), [1, 2, 3])
-        np.testing.assert_allclose(vae.likelihood(latents).log_prob(x), expected, rtol=1e-5)
+        np.testing.assert_allclose(vae.likelihood(latents).log_prob(x), expected, rtol=1e-9)
 
 
 def test_dynamic_binarization_has_the_pixels_as_means() -> None:
