@@ -129,8 +129,8 @@ setup(
         "orjson>=3.10.7,<4",
         # tensorflow-datasets imports it when it writes, and does not ask for it.
         "importlib_resources>=6.1",
-        # It brings the distutils that tensorflow-probability imports and that Python lacks from 3.12
-        # on, where older ones fail.
+        # It brings the distutils that tensorflow-probability imports. Python lacks it from 3.12 on,
+        # where older ones fail.
         "setuptools>=66.1",
     ],
     extras_require={
