@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 class DataSetOptions(Config):
     """The flags of the data set that a model or images are judged by."""
 
-    dataset: str | None = option(None, "data set to judge on (default: that of the training)")
-    data_dir: Path | None = option(None, "folder of prepared data sets, as tfgen-data writes it")
+    dataset: str | None = option(
+        None, "data set to compare with (default: the one that the model was trained on)"
+    )
+    data_dir: Path | None = option(None, "folder of data sets prepared by tfgen-data or by TFDS")
 
 
 def open_data_set(options: DataSetOptions, training: Mapping[str, Any], title: str) -> "Dataset":
@@ -42,6 +44,6 @@ def open_data_set(options: DataSetOptions, training: Mapping[str, Any], title: s
         raise UsageError(f"the data set of {title} is unknown; name it with --dataset")
     dataset = load(name, folder and Path(folder))
     if training.get("data", {}).get("fingerprint") not in (None, dataset.fingerprint):
-        text = f"{title} was trained on another data set {name}; pass its folder: --data-dir, or"
-        raise UsageError(f"{text} --dataset {name} to use this one")
+        text = f"{title} was trained on another data set named {name}; pass the folder of that"
+        raise UsageError(f"{text} one with --data-dir, or pass --dataset {name} to use this one")
     return dataset

@@ -207,11 +207,13 @@ class RayOptions(settings.Config):
 
     ray: int | None = settings.option(
         None,
-        "divide the work among N workers of Ray; without N: one per GPU, or per 4 cores",
+        "divide the work among N Ray workers; without N: one per GPU, or per 4 cores without a GPU",
         minimum=0,
         bare=0,
     )
-    ray_address: str | None = settings.option(None, "address of a Ray cluster, such as host:6379")
+    ray_address: str | None = settings.option(
+        None, "Ray cluster to use, such as host:6379 (default: start one on this machine)"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

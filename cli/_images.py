@@ -31,10 +31,10 @@ class ImageOptions(SamplerOptions):
 
     images: tuple[Path, ...] = argument("IMAGES", "pictures, folders of pictures, or NPZ files")
     seed: int = option(
-        0, "seed of the first image's noise; each further image has the next", minimum=-(2**31)
+        0, "seed of the first image's noise; each further image has the next seed", minimum=-(2**31)
     )
     label: str | None = option(
-        None, "name or number of the class of all images (default: the labels of an NPZ file)"
+        None, "class of all images, by name or number (default: the labels in the NPZ file)"
     )
     fit: Literal["crop", "pad", "stretch"] = option(
         "crop", "how to resize pictures of another size: crop, pad with bars, or stretch"
@@ -97,7 +97,8 @@ def evaluate_files(
     from tfgen.data.pictures import Fitting, read_images
 
     if not sampler.has_signature(signature):
-        raise UsageError(f"{sampler.title} has no {_MEANINGS[signature]}; pass another model")
+        advice = "pass a model that has one, such as vae"
+        raise UsageError(f"{sampler.title} has no {_MEANINGS[signature]}; {advice}")
     height, width, channels = sampler.signature(signature).inputs["images"].sides
     fitting = Fitting((height, width), options.fit, options.background, channels)
     with progress(Console(stderr=True), "reading images", len(files)) as advance:

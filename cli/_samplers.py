@@ -63,11 +63,15 @@ class SamplerOptions(ModelOptions):
     """The arguments that choose a sampler, where it is, and how it computes."""
 
     name: str = argument(*NAME)
-    batch_size: int = option(BATCH, "images computed, or requested, at once", minimum=1)
-    url: str | None = option(None, "REST address of a server, such as http://localhost:8501")
+    batch_size: int = option(BATCH, "images per batch, or per request to a server", minimum=1)
+    url: str | None = option(
+        None, "REST address of tfgen-serve or TensorFlow Serving, such as http://localhost:8501"
+    )
     grpc: str | None = option(None, "gRPC address of TensorFlow Serving, such as localhost:8500")
     timeout: float = option(60.0, "time limit for an answer [s]", above=0, maximum=86_400)
-    retries: int = option(3, "retries if a server is away or busy", minimum=0, maximum=MAX_RETRIES)
+    retries: int = option(
+        3, "retries when the server cannot be reached or is busy", minimum=0, maximum=MAX_RETRIES
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -31,7 +31,9 @@ class PublishOptions(Config):
     """What `tfgen-train` does with the trained model."""
 
     publish: bool = option(True, "publish the model at the end")
-    weights: Literal["best", "last"] = option("best", "weights to publish: the best or the last")
+    weights: Literal["best", "last"] = option(
+        "best", "weights to publish: the best by validation, or the last"
+    )
     saved_models: Path = option(SAVED_MODELS, "folder to publish the model in")
 
 
@@ -108,7 +110,8 @@ def parse(argv: list[str]) -> Request:
         check_resumable(saved, config)
     publishing = _flags.read_flags(namespace, PublishOptions)
     if not options.is_validated and publishing.weights == "best":
-        raise UsageError("--weights best needs validation images: leave out --train-on all or it")
+        text = "--weights best needs validation images, and --train-on all leaves none"
+        raise UsageError(f"{text}; leave out one of the two flags")
     cluster = _flags.read_flags(namespace, _flags.RayOptions)
     if cluster.ray is not None:
         if first.strategy not in (None, "multiworker"):
@@ -116,7 +119,7 @@ def parse(argv: list[str]) -> Request:
         options = replace(options, strategy="multiworker")
         config = replace(config, options=options)
     if options.minutes is not None and options.strategy == "multiworker":
-        raise UsageError("--minutes is for one machine; several take --epochs")
+        raise UsageError("--minutes cannot be used with several workers; pass --epochs instead")
     return Request(config, publishing, namespace.dry_run, cluster)
 
 

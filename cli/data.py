@@ -39,8 +39,10 @@ class DataOptions(Config):
     )
     source: Path = argument("SOURCE", "folder of the files, or one IDX file")
     name: str = option(MISSING, "name of the data set, in snake case")
-    to: Path = option(MISSING, "TFDS root, which gets the folder NAME/VERSION")
-    prefix: str | None = option(None, "one of several sets of IDX files, such as emnist-letters")
+    to: Path = option(MISSING, "folder of data sets to write to; the result is in NAME/VERSION")
+    prefix: str | None = option(
+        None, "idx: data set to import if SOURCE has several, such as emnist-letters"
+    )
     size: str | None = option(
         None, "size of images, 64 or 64x48 (width x height) pixels (default: as they are)"
     )
@@ -52,7 +54,7 @@ class DataOptions(Config):
         None, "1 for grey, 3 for RGB (default: 1 if all images are grey)", minimum=1, maximum=3
     )
     group_by: str | None = option(
-        None, "regular expression on paths; files with one first group, or match, stay in one split"
+        None, "regular expression for paths; files with equal first groups or matches share a split"
     )
     strict: bool = option(False, "refuse files that are no images, instead of skipping them")
     overwrite: bool = option(False, "replace a data set of this name, once the new one is complete")

@@ -45,10 +45,12 @@ class EvaluateOptions(EvaluationRequest, DataSetOptions, ModelOptions):
     )
     features_range: str | None = option(
         None,
-        "black and white for --features PATH: 0,1 or -1,1 or 0,255, as in --features-range=-1,1; "
-        "required unless the network takes bytes",
+        "values of black and white that the network of --features PATH takes: 0,1 or -1,1 or "
+        "0,255, as in --features-range=-1,1; required unless it takes bytes",
     )
-    classifier: str | None = option(None, "name or folder of the classifier for features")
+    classifier: str | None = option(
+        None, "classifier that computes the features, by name or folder (default: by the data set)"
+    )
     out: Path | None = option(
         None,
         "JSON file to write (default: evaluation.json of the run, the manifest of your own "
@@ -58,7 +60,8 @@ class EvaluateOptions(EvaluationRequest, DataSetOptions, ModelOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.samples and not self.likelihood:
-            raise UsageError("pass only one of --no-samples and --no-likelihood")
+            text = "--no-samples and --no-likelihood leave nothing to evaluate"
+            raise UsageError(f"{text}; leave out one of the two flags")
         if self.classifier is not None and self.features not in (None, "classifier"):
             raise UsageError(f"--classifier and --features {self.features} exclude each other")
         if self.features_range and self.features in (None, "classifier", "random"):
@@ -130,7 +133,8 @@ def open_both(options: EvaluateOptions, console: Console) -> tuple[Any, Any]:
     if artifact.kind in ("npz", "folder", "shards"):
         return open_images(artifact, options, console)
     if artifact.kind not in ("run", "version"):
-        raise UsageError(f"{what} is neither a model nor a folder of images, shards or an NPZ file")
+        text = f"{what} cannot be evaluated; pass a run, a published name, an archive, a version"
+        raise UsageError(f"{text}, a folder of pictures or shards, or an NPZ file")
     if artifact.path != Path(what) and Path(what).is_dir():
         text = f"{what} is a folder and the name of a model; for the folder, pass ./{what}"
         raise UsageError(f"{text}, for the model, run the command in another folder")
@@ -274,7 +278,7 @@ def sample_notes(result: dict[str, Any]) -> list[str]:
     if "samples" not in result:
         return []
     copies = result["samples"]["copies"]
-    few = f"no FID: n = {result['n']} images are too few for so many features"
+    few = f"no FID: it needs more images than the network has features, and n is {result['n']}"
     return [
         *[few] * ("fid" not in result["samples"]),
         *[f"real images: as many {result.get('floor_images')} images"] * ("floor_images" in result),

@@ -44,23 +44,30 @@ class ExportOptions(SamplingOptions):
 
     runs: tuple[Path, ...] = argument(
         "RUN",
-        "savedmodel, litert, onnx: a run directory or .keras file; all but savedmodel: the name of "
-        "a published model, such as vae, the folder of a version, or an archive; page: several",
+        "what to export: a run directory or .keras file (savedmodel, litert, onnx); or a published "
+        "name such as vae, the folder of a version, or an archive (all formats but savedmodel); "
+        "page takes several",
     )
     format: Literal["savedmodel", "archive", "litert", "onnx", "page", "hub"] = option(
         "savedmodel",
         "savedmodel: publish a version; archive: a published version as one file, which all "
         "commands take in place of a name; litert, onnx: the decoder as one file that needs no "
         "TensorFlow; page: a folder for any web host, with the models in the browser; hub: a "
-        "folder for a model hub, such as Hugging Face (onnx, page and hub need [formats])",
+        "folder for a model hub, such as Hugging Face (onnx, page, hub need the extra [formats])",
     )
-    out: Path | None = option(None, "file or folder of other formats (default: by their names)")
+    out: Path | None = option(
+        None, "file or folder to write in the other formats (default: named after model or format)"
+    )
     license: str | None = option(
-        None, "hub: licence as the hub names it, such as cc-by-4.0 (default: of a shipped model)"
+        None,
+        "hub: licence in the card, as the hub names it, such as cc-by-4.0 (default: that of a "
+        "shipped model, else none)",
     )
-    url: str | None = option(None, "page: where it will be, for the picture beside links to it")
+    url: str | None = option(
+        None, "page: address where it will be published, for the preview picture of links to it"
+    )
     to: Path = option(_command.SAVED_MODELS, "folder of published models")
-    name: str | None = option(None, "name to publish under (default: as tfgen-train)")
+    name: str | None = option(None, "name to publish under (default: from model and data set)")
     weights: str = option("best", WEIGHTS_HELP)
     dry_run: bool = option(False, "print what would be published, and write nothing")
 
@@ -68,13 +75,15 @@ class ExportOptions(SamplingOptions):
         super().__post_init__()
         check_choice(self.weights)
         if self.format == "savedmodel" and self.out is not None:
-            raise UsageError("--out is for another --format; a version is published in --to")
+            text = "--format savedmodel publishes a version in the folder of --to"
+            raise UsageError(f"{text}; leave out --out")
         if self.format != "savedmodel" and (self.name is not None or self.dry_run):
             raise UsageError(f"--format {self.format} takes neither --name nor --dry-run")
         versions.check_name(self.name or "default")
         for flag, value, owner in (("license", self.license, "hub"), ("url", self.url, "page")):
             if value is not None and self.format != owner:
-                raise UsageError(f"--format {self.format} has no use for it; leave out --{flag}")
+                text = f"--{flag} is for --format {owner} only"
+                raise UsageError(f"{text}; leave out --{flag} with --format {self.format}")
         if len(self.runs) > 1 and self.format != "page":
             raise UsageError(f"--format {self.format} takes one RUN, not {len(self.runs)}")
 
@@ -128,7 +137,8 @@ def main(options: ExportOptions) -> None:
     if advice := listing.shipped_advice(versions.Version.at(version)):
         print(advice)
     if not (version / export.WARMUP).exists():
-        print("without warm-up requests: these need pip install '.[serving]' in the checkout")
+        text = "the version has no warm-up requests for TensorFlow Serving; they need the extra"
+        print(f"{text} [serving]: pip install '.[serving]' in the checkout")
 
 
 def pack(options: ExportOptions) -> None:

@@ -29,13 +29,16 @@ class ReconstructOptions(ImageOptions):
     """The arguments of `tfgen-reconstruct`."""
 
     seed: int = option(
-        0, "seed of the first image's noise; with --mask, of the request", minimum=-(2**31)
+        0,
+        "seed of the first image's noise, each further image has the next; with --mask, seed of "
+        "all results",
+        minimum=-(2**31),
     )
     mask: Path | None = option(
         None, "picture whose white pixels are sampled while the black ones stay as in the images"
     )
-    n: int | None = option(None, "results of --mask for each image (default: 8)", minimum=1)
-    rounds: int = option(20, "rounds of --mask", minimum=1)
+    n: int | None = option(None, "completions of each image with --mask (default: 8)", minimum=1)
+    rounds: int = option(20, "rounds of decoding and encoding for --mask", minimum=1)
     out: Path | None = option(
         None,
         ".png or .npz file (default: NAME-reconstructions.png; with --mask, NAME-completions.png)",
@@ -49,7 +52,7 @@ class ReconstructOptions(ImageOptions):
 
 @command("tfgen-reconstruct", ReconstructOptions)
 def main(options: ReconstructOptions) -> None:
-    """Encode images with a model and decode them again, with a posterior q(z|x) from its mean.
+    """Encode images with a model and decode them again; a VAE decodes the mean of q(z|x).
 
     With --mask, sample a part of each image: the model finishes the drawing.
     """

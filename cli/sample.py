@@ -47,7 +47,7 @@ class SampleOptions(_samplers.SamplerOptions, RayOptions):
     name: str = argument(*_samplers.NAME, default="")
     list: bool = option(False, "list the published versions of NAME, or of all names, and exit")
     n: int = option(25, "number of images", minimum=1)
-    seed: int = option(0, "seed of the request", minimum=0)
+    seed: int = option(0, "seed that the seeds of all images are derived from", minimum=0)
     seeds: tuple[int, ...] | None = option(
         None,
         "one seed for each image, in place of --n and --seed",
@@ -55,31 +55,37 @@ class SampleOptions(_samplers.SamplerOptions, RayOptions):
         maximum=2**32 - 1,  # unsigned, as the page shows them
     )
     label: tuple[str, ...] | None = option(
-        None, "names or numbers of the images' classes in turn (default: i mod K)", whole=True
+        None,
+        "classes of the images in turn, by name or number (default: image i has class i mod K)",
+        whole=True,
     )
     temperature: float = option(
-        1.0, "scale of the latents; below 1: less diverse images", above=0, maximum=10.0
+        1.0, "scale of the latents; below 1, images are less diverse", above=0, maximum=10.0
     )
     out: str | None = option(
         None,
         "file to write: .png, .npz, .gif or .webp (an animation of --interpolate or --between); or "
         "a new folder of PNG files, with / at its end (default: NAME-samples.png)",
     )
-    manifold: int | None = option(None, "draw a grid of N × N points of a latent plane", minimum=2)
+    manifold: int | None = option(
+        None, "draw N × N images on a grid of the latent plane of a model with 2 latents", minimum=2
+    )
     interpolate: int | None = option(
-        None, "draw N images from each seed to the next, one row per pair", minimum=2
+        None, "draw N images on the way from each seed to the next, one row per pair", minimum=2
     )
     between: tuple[Path, ...] | None = option(
-        None, "draw --n images from each of these pictures to the next, one row per pair"
+        None, "draw --n images on the way from each of these pictures to the next, one row per pair"
     )
     path: Literal["linear", "spherical"] = option("linear", "path of --interpolate and --between")
     shard_size: int | None = option(
         None,
-        "write TFRecord files of N images to the folder --out; repeated, the command continues "
-        f"(default: {SHARD_SIZE} for a folder of more than {MAX_PICTURES} images, else none)",
+        "write shards, TFRecord files of N images, to the folder --out; run again, the command "
+        f"continues (default: {SHARD_SIZE} for a folder of over {MAX_PICTURES} images, else none)",
         minimum=1,
     )
-    pixels: Literal["png", "raw"] = option("png", "encoding of an image in a shard")
+    pixels: Literal["png", "raw"] = option(
+        "png", "encoding of images in shards: a PNG file each, or raw uint8 pixels"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -53,13 +53,15 @@ class ScoreOptions(ImageOptions, DataSetOptions):
     # Fewer than elsewhere: log p(x) takes long, and progress is by batches.
     batch_size: int = option(50, "images computed at once", minimum=1)
     out: Path | None = option(None, "file to write the scores of all images to, .csv or .npz")
-    test_images: int = option(1000, "most test images to compare with; 0: none", minimum=0)
+    test_images: int = option(
+        1000, "maximum number of test images to compare with; 0 disables the comparison", minimum=0
+    )
     against: Path | None = option(
         None, "images to compare with in place of test images; also writes NAME-histogram.png"
     )
     false_alarms: float | None = option(
         None,
-        "mark images with a lower log p(x) than all but this share of those compared with",
+        "mark images whose log p(x) is below this quantile of those compared with, such as 0.01",
         above=0,
         maximum=1,
     )
@@ -187,7 +189,8 @@ def compare(arrays: Arrays, reference: np.ndarray, words: str, options: ScoreOpt
         limit = ascending[min(int(share * count), count - 1)]
         arrays["unusual"] = ~(values >= limit)
         marked = f"{arrays['unusual'].sum()} of {count_noun(len(values), 'image')}"
-        lines.append(f"unusual: below {limit:.2f} nats, like {100 * share:g} % of them; {marked}")
+        least = f"log p(x) below {limit:.2f} nats, as {100 * share:g} % of those compared with have"
+        lines.append(f"unusual: {least}; {marked}")
     if high := int(np.sum(arrays["percentile"] >= _TOO_TYPICAL)):
         share_of = "all" if 100 in arrays["percentile"] else f"{_TOO_TYPICAL} % of"
         lines.append(
@@ -276,4 +279,4 @@ def likelihood_line(sampler: SignatureSampler) -> str:
     model = sampler.training.get("model", {})
     settings = [f"{name} {model[name]}" for name in ("likelihood", "binarization") if name in model]
     kind = f" ({', '.join(settings)})" if settings else ""
-    return f"log p(x) under {sampler.title}, not of bytes{kind}: no bits/dim"
+    return f"log p(x) under {sampler.title} is not that of bytes{kind}, so there are no bits/dim"

@@ -27,12 +27,16 @@ _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 class ServeOptions(Config):
     """The flags of `tfgen-serve`."""
 
-    saved_models: Path = option(SAVED_MODELS, "folder of published models, new versions included")
+    saved_models: Path = option(
+        SAVED_MODELS, "folder of published models; new versions are served when they appear"
+    )
     host: str = option("127.0.0.1", "address to listen on; 0.0.0.0 lets other machines connect")
     port: int = option(8501, "port to listen on; 0 chooses a free one", minimum=0, maximum=65_535)
     open: bool = option(False, "open the page in the browser")
     models: tuple[str, ...] | None = option(None, "names or archives to serve (default: all)")
-    data_dir: Path | None = option(None, "folder of prepared data sets, for images on the page")
+    data_dir: Path | None = option(
+        None, "folder of prepared data sets, for real images on the page (default: MNIST only)"
+    )
     workers: int | None = option(
         None,
         "requests computed at once (default: one per core or two per GPU)",

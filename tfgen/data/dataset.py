@@ -117,7 +117,7 @@ def note_few(images: int) -> list[str]:
     if images >= _FEW_IMAGES:
         return []
     text = f"{images} training images are few: samples may copy or blend them, and validation is"
-    return [f"{text} uncertain; new pictures take some hundred to thousand images"]
+    return [f"{text} uncertain; to get new pictures, train on several hundred images or more"]
 
 
 def count_classes(splits: Iterable[Split]) -> int | None:

@@ -96,7 +96,8 @@ def find_prepared(name: str, data_dir: str | Path | None = None) -> Prepared:
     prepared = open_prepared(_locate(name, data_dir))
     base = name.partition("/")[0].partition(":")[0]
     if prepared.name != base:
-        raise UsageError(f"{data_dir} holds {prepared.name!r}, not {base!r}")
+        text = f"{data_dir} holds the data set {prepared.name!r}, not {base!r}"
+        raise UsageError(f"{text}; use --dataset {prepared.name}")
     return prepared
 
 
@@ -104,7 +105,8 @@ def _locate(name: str, data_dir: str | Path | None) -> Path:
     """The version folder of the data set `name`, downloaded if it is missing."""
     match = _NAME.fullmatch(name)
     if not match:
-        raise UsageError(f"{name!r} is no data set name such as emnist/letters or mnist:3.0.1")
+        text = f"{name!r} is not a valid name of a data set"
+        raise UsageError(f"{text}; valid are names such as emnist/letters or mnist:3.0.1")
     default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     root = Path(default if data_dir is None else data_dir).expanduser()
     if root.exists() and not root.is_dir():

@@ -76,7 +76,8 @@ class Fitting:
         with contextlib.suppress(ValueError):
             color = ImageColor.getrgb(self.background)
         if len(color) != 3:
-            raise UsageError(f"{self.background!r} is no opaque colour, such as white or #808080")
+            text = f"{self.background!r} is not an opaque colour"
+            raise UsageError(f"{text}; pass a name such as white, or a code such as '#808080'")
 
     @property
     def mode(self) -> str:

@@ -89,19 +89,21 @@ class Metric(NamedTuple):
 
 # In the order of the tables' columns.
 METRICS = (
-    Metric("samples", "copied", "copied", "looks like a training image", unit="%", scale=100),
+    Metric("samples", "copied", "copied", "samples like a training image", unit="%", scale=100),
     Metric("samples", "fid", "FID", "distance to real images", LOWER, fid),
     Metric("samples", "kid", "KID × 1000", "kernel distance", LOWER, kid, scale=1000),
     Metric("samples", "precision", "precision", "share of realistic samples", HIGHER, coverage),
     Metric("samples", "recall", "recall", "share of real images like samples", HIGHER, coverage),
-    Metric("samples", "density", "density", "real images around a sample", HIGHER, coverage),
+    Metric("samples", "density", "density", "density of real images at samples", HIGHER, coverage),
     Metric("samples", "coverage", "coverage", "share of real images covered", HIGHER, coverage),
     Metric("samples", "class_entropy", "class entropy", "spread of classes", unit="nats", digits=4),
-    Metric("modes", "captured", "modes", "classes with a sample", HIGHER, digits=4),
-    Metric("modes", "kl", "KL of modes", "from uniform", LOWER, unit="nats"),
-    Metric("likelihood", "negative_elbo", "−ELBO", "bound", LOWER, unit="nats", digits=5),
+    Metric("modes", "captured", "modes", "number of classes among the samples", HIGHER, digits=4),
+    Metric("modes", "kl", "KL of modes", "KL of the classes from uniform", LOWER, unit="nats"),
+    Metric(
+        "likelihood", "negative_elbo", "−ELBO", "upper bound of NLL", LOWER, unit="nats", digits=5
+    ),
     Metric("likelihood", "nll", "NLL", "negative log-likelihood", LOWER, unit="nats", digits=5),
-    Metric("likelihood", "bits_per_dim", "bits/dim", "bits per byte", LOWER, digits=4),
+    Metric("likelihood", "bits_per_dim", "bits/dim", "NLL in bits per byte", LOWER, digits=4),
     Metric("cost", "seconds_an_epoch", "s/epoch", "seconds per epoch, median"),
     Metric("cost", "seconds", "training", "whole training", unit="s", digits=4),
     Metric("cost", "images_a_second", "images/s", "samples per second"),

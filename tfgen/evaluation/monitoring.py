@@ -220,4 +220,5 @@ class TrainingWatch:
         if self._is_by_heart or 1 - share <= _BY_HEART:
             return ""
         self._is_by_heart = True
-        return "the discriminator has learned the training images by heart: augment them, add more"
+        fault = "the discriminator has learned the training images by heart"
+        return f"{fault}: augment them, or train on more images"

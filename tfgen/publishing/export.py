@@ -71,8 +71,8 @@ def check_publishable(
         now = manifest_signatures(traced)
         changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
         if changed:
-            text = f"{', '.join(changed)} differ from version {numbers[-1]}; pass another --name"
-            raise UsageError(f"{folder} cannot take this model: {text}")
+            text = f"its signatures {', '.join(changed)} differ from those of version {numbers[-1]}"
+            raise UsageError(f"{folder} cannot take this model: {text}; pass another --name")
 
 
 def manifest_signatures(traced: Traced) -> Signatures:

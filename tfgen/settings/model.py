@@ -11,7 +11,7 @@ from tfgen.settings.fields import Config, hint
 # More halvings than this would make a pixel of the largest images that fit into memory.
 MAX_HALVINGS = 12
 # Help of the options `halvings` and `ema_decay`.
-HALVINGS_HELP = "how often the sides are halved; 0: down to at most 7 pixels"
+HALVINGS_HELP = "how often the sides are halved; 0: until they have at most 7 pixels"
 EMA_HELP = "EMA decay per step; evaluation and sampling use the EMA weights; 0 disables it"
 # Networks that halve the sides of images as often as their size asks for end at 4 to 7 pixels.
 _LONGEST_SMALL_SIDE = 7

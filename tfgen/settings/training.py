@@ -21,13 +21,21 @@ class TrainingOptions(Config):
     """How a model is trained, beside the model's own configuration."""
 
     preset: str = option("mlp", "named set of defaults for the other flags")
-    dataset: str = option("mnist", "name of a data set: of tfgen, in --data-dir, or of TFDS")
-    data_dir: Path | None = option(None, "folder of prepared data sets, as tfgen-data writes it")
+    dataset: str = option(
+        "mnist",
+        "data set: mnist, colored_mnist, stacked_mnist, one in --data-dir, or one known to TFDS",
+    )
+    data_dir: Path | None = option(
+        None, "folder of data sets prepared by tfgen-data or TFDS (default: that of TFDS)"
+    )
     epochs: int = option(
-        40, "total epochs; by default, other data sets get about the preset's steps", minimum=1
+        40,
+        "total epochs; without --epochs, a data set of another size than the preset's gets about "
+        "as many steps",
+        minimum=1,
     )
     minutes: float | None = option(
-        None, "minutes from the command to the published model; replaces --epochs", above=0
+        None, "time limit from the command to the published model [min]; replaces --epochs", above=0
     )
     batch_size: int = option(128, "images per step, of all devices together", minimum=1)
     learning_rate: float = option(1e-3, "peak learning rate of Adam", above=0, maximum=10.0)
@@ -43,17 +51,22 @@ class TrainingOptions(Config):
     seed: int = option(0, "seed for weights, batch order and noise", minimum=0, maximum=MAX_SEED)
     precision: Precision = option("float32", "dtype policy of the networks")
     xla: Literal["auto", "on", "off"] = option(
-        "auto", "compile steps by XLA; auto: on a GPU, if the run is long enough to gain by it"
+        "auto", "compile steps with XLA; auto: only on a GPU, and if the run is long enough to gain"
     )
     name: str | None = option(None, "name to publish under (default: from model and data set)")
     run_dir: Path | None = option(
         None, "run directory (default: runs/NAME-TIME; with --resume, the newest run)"
     )
-    start_from: Path | None = option(None, "run, .keras file or version to take the weights from")
+    start_from: Path | None = option(
+        None, "run, .keras file or published version to take the initial weights from"
+    )
     resume: bool = option(False, "continue the run in --run-dir; a larger --epochs extends it")
     checkpoint_every: float = option(10.0, "minutes between checkpoints within an epoch", above=0)
     keep_every: int = option(
-        0, "keep weights of every N-th epoch, for --weights; 0: only the best and last", minimum=0
+        0,
+        "keep the weights of every N-th epoch, for --weights of other commands; 0 keeps only the "
+        "best and the last",
+        minimum=0,
     )
     strategy: Literal["none", "mirrored", "multiworker"] = option(
         "none", "distribution: one device, all devices of this machine, or the workers in TF_CONFIG"

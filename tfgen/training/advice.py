@@ -72,8 +72,8 @@ def describe(image_shape: tuple[int, ...], minutes: float, slower: float = 1.0) 
             lines.append(f"  {family:<14} {steps:>9,.0f} steps   FID {fid:.1f}")
     machine = "this machine" if slower != 1 else "two cores"
     return [
-        f"steps in {minutes:g} minutes on {machine}, and their FID on emoji relative to real "
-        "images (noise: 14; a flow looks worse than its FID):",
+        f"steps in {minutes:g} minutes on {machine}, and the FID after as many steps on emoji, "
+        "relative to that of real images (noise: 14; samples of a flow look worse than their FID):",
         *lines,
     ]
 

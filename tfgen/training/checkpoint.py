@@ -190,7 +190,8 @@ def read_newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         except WorkError as error:
             problems.append(str(error))
     if problems:
-        raise WorkError(f"no checkpoint in {folder} is sound; nothing was changed; {problems[0]}")
+        text = f"no checkpoint in {folder} is sound; nothing was changed; {problems[0]}"
+        raise WorkError(f"{text}; train again in another run directory")
     return None, problems
 
 

@@ -237,7 +237,7 @@ def check_resumable(saved: RunConfig, asked: RunConfig) -> None:
     """
     if saved.family != asked.family:
         text = f"{asked.options.run_dir} is a run of {saved.family}"
-        raise UsageError(f"{text}, not of {asked.family}")
+        raise UsageError(f"{text}, not of {asked.family}; pass the model {saved.family}")
     for before, after in ((saved.model, asked.model), (saved.options, asked.options)):
         old, new = before.to_json(), after.to_json()
         for field in dataclasses.fields(before):

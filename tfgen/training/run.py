@@ -364,8 +364,8 @@ class Run:
         self.deadline.after += self._validation_seconds
         if self.deadline.seconds_left < 0:
             minutes = format_minutes(self._validation_seconds)
-            text = f"its start and a validation ({minutes}) take longer than that"
-            print_line(self.console, f"the run ends late, after one step: {text}")
+            text = f"its start and a validation ({minutes}) take longer than --minutes allows"
+            print_line(self.console, f"the run will end late, after one step: {text}")
 
     def _follow_clock(self) -> None:
         """End the epoch when the time of the training is up; say once how many steps it takes."""

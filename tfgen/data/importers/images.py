@@ -275,7 +275,8 @@ def _divide(
         where = printable(next(path for path, name in found["train"].items() if name is None))
         raise UsageError(f"{where} lies beside folders of classes; move it into that of its class")
     if not tested <= known:
-        raise UsageError(f"{printable(folder)}: test has classes that train lacks")
+        text = f"{printable(folder)} has classes in test that train lacks"
+        raise UsageError(f"{text}; every class needs pictures in train")
     ordered = sorted(map(str, known - {None}))
     if all(name.isdecimal() and name.isascii() for name in ordered):
         ordered.sort(key=int)

@@ -16,7 +16,9 @@ class ClassifierConfig(ModelConfig):
     """
 
     num_classes: int = field(default=10, metadata={"minimum": 2}, kw_only=True)
-    channels: int = option(32, "channels at full size; they double up to 8 times", minimum=1)
+    channels: int = option(
+        32, "channels at full size; each halving doubles them, up to 8 times as many", minimum=1
+    )
     halvings: int = option(0, HALVINGS_HELP, minimum=0, maximum=MAX_HALVINGS)
     units: int = option(128, "length of a feature vector", minimum=1)
     dropout: float = option(0.5, "dropout rate of the features", minimum=0, maximum=0.99)

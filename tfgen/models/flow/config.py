@@ -18,19 +18,27 @@ class FlowConfig(ModelConfig):
         "dense", "dense couplings, or convolutional couplings at several scales"
     )
     couplings: int = option(8, "dense: number of affine couplings of alternating halves", minimum=2)
-    hidden: tuple[int, ...] = option((1024, 1024), "dense: conditioners' widths", minimum=1)
-    scale_steps: tuple[int, ...] = option((8, 8), "multiscale: steps at each scale", minimum=1)
+    hidden: tuple[int, ...] = option(
+        (1024, 1024), "dense: widths of each conditioner's hidden layers", minimum=1
+    )
+    scale_steps: tuple[int, ...] = option((8, 8), "multiscale: flow steps at each scale", minimum=1)
     scale_channels: tuple[int, ...] = option(
         (32, 64), "multiscale: channels of the conditioners at each scale", minimum=1
     )
     blocks: int = option(2, "multiscale: gated residual blocks of each conditioner", minimum=0)
-    components: int = option(0, "multiscale: logistics of a coupling; 0: affine", minimum=0)
+    components: int = option(
+        0, "multiscale: logistics in the mixture of a coupling; 0: affine couplings", minimum=0
+    )
     dequantization: Literal["uniform", "variational"] = option(
         "uniform", "noise that turns bytes into real numbers: uniform, or a learned flow"
     )
     dequantization_couplings: int = option(2, "learned noise: number of couplings", minimum=1)
-    dequantization_channels: int = option(16, "learned noise: conditioners' channels", minimum=1)
-    dequantization_components: int = option(0, "learned noise: logistics; 0: affine", minimum=0)
+    dequantization_channels: int = option(
+        16, "learned noise: channels of the conditioners", minimum=1
+    )
+    dequantization_components: int = option(
+        0, "learned noise: logistics in the mixture of a coupling; 0: affine couplings", minimum=0
+    )
     ema_decay: float = option(0.0, EMA_HELP, minimum=0, maximum=1)
     log_scale_bound: float = option(2.0, "bound of a coupling's log-scale [nats]", above=0)
     alpha: float = option(

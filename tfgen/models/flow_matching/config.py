@@ -18,20 +18,30 @@ class FlowMatchingConfig(ModelConfig):
     channels: tuple[int, ...] = option(
         (64, 128), "unet: channels at half the side, a quarter, …; the last is repeated", minimum=1
     )
-    blocks: tuple[int, ...] = option((1, 2), "unet: blocks at each size, on each way", minimum=1)
+    blocks: tuple[int, ...] = option(
+        (1, 2), "unet: residual blocks at each size, on the way down and on the way up", minimum=1
+    )
     halvings: int = option(0, f"unet: {HALVINGS_HELP}", minimum=0, maximum=MAX_HALVINGS)
     objective: Literal["samples", "likelihood"] = option(
-        "samples", "what is trained for: samples of pixels, or the likelihood of their logits"
+        "samples", "training objective: samples of pixels, or the likelihood of the pixels' logits"
     )
     logit_normal: float = option(
-        0.5, "share of times for samples that are logit-normal, not uniform", minimum=0, maximum=1
+        0.5,
+        "objective samples: share of training times that are logit-normal; the rest are uniform",
+        minimum=0,
+        maximum=1,
     )
-    data_stddev: float = option(0.5, "assumed standard deviation of events, around 0", above=0)
+    data_stddev: float = option(
+        0.5, "assumed standard deviation of events, whose mean is taken as 0", above=0
+    )
     flow_map: float = option(
-        0.0, "share of images that teach steps of any length", minimum=0, maximum=0.75
+        0.0,
+        "share of each batch that trains the flow map, whose steps have any length; 0: no flow map",
+        minimum=0,
+        maximum=0.75,
     )
     label_dropout: float = option(
-        0.1, "share of training labels that are left out, for guidance", minimum=0, maximum=1
+        0.1, "share of training labels left out, which guidance needs", minimum=0, maximum=1
     )
     ema_decay: float = option(0.999, EMA_HELP, minimum=0, maximum=1)
     solver: Literal["euler", "midpoint", "heun", "rk4"] = option(
@@ -39,16 +49,24 @@ class FlowMatchingConfig(ModelConfig):
     )
     steps: int = option(8, "steps of the solver that make a sample", minimum=1, sampling=True)
     guidance: float = option(
-        1.0, "guidance by labels; 1: none, 0: samples ignore labels", minimum=0, sampling=True
+        1.0,
+        "scale of classifier-free guidance; 1: no guidance, 0: samples ignore labels",
+        minimum=0,
+        sampling=True,
     )
-    density_steps: int = option(16, "Runge–Kutta steps of log p(x)", minimum=1, sampling=True)
-    probes: int = option(1, "probes of the divergence in log p(x)", minimum=1, sampling=True)
+    density_steps: int = option(
+        16, "Runge–Kutta steps that compute log p(x)", minimum=1, sampling=True
+    )
+    probes: int = option(
+        1, "random directions that estimate the divergence in log p(x)", minimum=1, sampling=True
+    )
 
     def check_options(self) -> None:
         """Refuses guidance by velocities that are not trained."""
         if self.guidance != 1 and (self.flow_map or not self.label_dropout):
-            reason = "a flow map has none" if self.flow_map else "it needs --label-dropout"
-            raise UsageError(f"--sampling-guidance {self.guidance:g} cannot be used: {reason}")
+            reason = "with --flow-map" if self.flow_map else "without --label-dropout"
+            text = f"--sampling-guidance {self.guidance:g} does not suit a model trained {reason}"
+            raise UsageError(f"{text}; pass 1, which is no guidance")
 
 
 _MLP = FlowMatchingConfig(architecture="dense", hidden=(1024, 1024, 1024))

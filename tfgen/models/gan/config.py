@@ -25,7 +25,9 @@ class GANConfig(ModelConfig):
     discriminator_hidden: tuple[int, ...] = option(
         (512, 256), "dense: widths of the discriminator's hidden layers", minimum=1
     )
-    channels: int = option(64, "channels at half the side; they double up to 8 times", minimum=1)
+    channels: int = option(
+        64, "channels at half the side; each halving doubles them, up to 8 times as many", minimum=1
+    )
     halvings: int = option(0, HALVINGS_HELP, minimum=0, maximum=MAX_HALVINGS)
     units: int = option(1024, "convolutional: width of the dense layers", minimum=1)
     dropout: float = option(0.5, "dropout rate in the discriminator", minimum=0, maximum=0.99)
@@ -50,7 +52,9 @@ class GANConfig(ModelConfig):
     ema_decay: float = option(0.0, EMA_HELP, minimum=0, maximum=1)
     beta_1: float = option(0.9, "decay of Adam's first moment", minimum=0, maximum=0.999)
     beta_2: float = option(0.999, "decay of Adam's second moment", minimum=0, maximum=0.99999)
-    discriminator_rate: float = option(1.0, "relative learning rate of the discriminator", above=0)
+    discriminator_rate: float = option(
+        1.0, "learning rate of the discriminator, relative to the generator's", above=0
+    )
 
     @property
     def judged_shape(self) -> tuple[int, ...]:

@@ -15,7 +15,9 @@ class VAEConfig(ModelConfig):
 
     latent_dim: int = option(20, "dimensions of the latent space, or of its top level", minimum=1)
     hidden: tuple[int, ...] = option(
-        (500,), "widths of the encoder's dense hidden layers, in reverse the decoder's", minimum=1
+        (500,),
+        "widths of the encoder's dense hidden layers; the decoder has them in reverse order",
+        minimum=1,
     )
     likelihood: Literal["bernoulli", "continuous_bernoulli", "normal", "logistic_mixture"] = option(
         "bernoulli",
@@ -30,17 +32,25 @@ class VAEConfig(ModelConfig):
     importance_samples: int = option(
         1, "samples of z per image: importance-weighted by iwae, averaged by elbo", minimum=1
     )
-    kl_warmup_steps: int = option(0, "steps in which the KL's weight grows to beta", minimum=0)
+    kl_warmup_steps: int = option(
+        0, "training steps over which the weight of the KL grows from 0 to beta", minimum=0
+    )
     beta: float = option(1.0, "elbo: weight of the KL (Higgins et al. 2017)", minimum=0)
-    free_bits: float = option(0.0, "elbo: free KL of each image and level [nats]", minimum=0)
+    free_bits: float = option(
+        0.0, "elbo: KL per image and level of latents that is not penalized [nats]", minimum=0
+    )
     architecture: Literal["dense", "convolutional", "hierarchical"] = option(
         "dense", "architecture; hierarchical has several levels of latents (Vahdat & Kautz 2020)"
     )
-    channels: int = option(16, "channels at half the side; they double up to 8 times", minimum=1)
+    channels: int = option(
+        16, "channels at half the side; each halving doubles them, up to 8 times as many", minimum=1
+    )
     halvings: int = option(0, HALVINGS_HELP, minimum=0, maximum=MAX_HALVINGS)
     blocks: int = option(1, "gated residual blocks at each size", minimum=0)
     levels: int = option(6, "hierarchical: levels of latents below the one at the top", minimum=1)
-    level_channels: int = option(8, "hierarchical: latents of a level at a position", minimum=1)
+    level_channels: int = option(
+        8, "hierarchical: latents of each level at each position", minimum=1
+    )
     activation: Literal["relu", "leaky_relu", "silu", "tanh"] = option(
         "relu", "activation of the dense hidden layers"
     )

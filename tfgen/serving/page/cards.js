@@ -220,8 +220,9 @@ export class LikelihoodCard extends Card {
     this.scale = html`<ol class="chart"></ol>`;
     this.result.append(html`${this.scale}
       <p class="hint">The model gives a lower bound of the log-likelihood. Bits/dim is the negative
-        bound in bits per pixel and channel; lower means more likely. A bar spans the 5 % to 95 %
-        quantiles of each kind; the tick is the median.</p>`);
+        bound in bits per pixel and channel; a lower value means a more likely image. Each bar spans
+        the 5 % to 95 % quantiles of test images, of test images with light and dark inverted, or of
+        noise; the tick is the median.</p>`);
   }
 
   compute(picture, signal) {

@@ -84,7 +84,7 @@ function metricsTable(versions) {
   const missing = versions.filter(({ evaluation }) => !evaluation).map(({ title, model }) =>
     html`<p class="hint">${title} is not evaluated${address &&
       html`: <code>tfgen-evaluate ${model.name}</code>`}</p>`);
-  const note = "The column “real images”: validation images measured against the test set.";
+  const note = "The column “real images” compares validation images with the test set.";
   return html`
     <section class="card" aria-label="Evaluations">
       <h2>What tfgen-evaluate measured</h2>

@@ -7,7 +7,7 @@ import { MAX_SEED, randomSeed } from "./numbers.js";
 /** Why a version has no statistics of test images. */
 export function missingStatistics({ isMeasured, model }) {
   return isMeasured || !model.realAddress
-    ? "Statistics of test images are not available for this model."
+    ? "There are no statistics of test images: they need a model's newest version and its data set."
     : "The server is still measuring test images; open this view again later.";
 }
 

@@ -135,8 +135,8 @@ export class ImageDetail {
     this.explanation.replaceChildren(html`
       <p class="hint">Each image has its own seed, derived from the grid's seed. The seed gives the
         latent vector: ${latentDim} random numbers from a normal distribution. The vector has length
-        ${decimals(norm(this.vector), 1)}. Drag a bar to change the image; one of many bars
-        changes little.</p>
+        ${decimals(norm(this.vector), 1)}. Drag a bar to change the image. Where there are many
+        bars, a single one changes little.</p>
       ${isChanged && html`<button @click=${() => this.#undo()}>Undo the changes</button>`}
       <p class="links"><a href=${between}>Interpolate to another image</a>
         <a href=${plane}>Explore the latent space around it</a></p>`);

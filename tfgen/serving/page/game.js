@@ -11,11 +11,11 @@ import { shareButton } from "./save.js";
 export const name = "game";
 export const title = "Game";
 export const lead = () => html`
-  Half of these images are real, models drew the others. Be the <em>discriminator</em>: click those
-  that you think are real. A GAN trains its generator against such a discriminator.`;
+  Half of these images are real; models drew the others. Be the <em>discriminator</em>: click the
+  images that you think are real. A GAN trains its generator to deceive such a discriminator.`;
 export const accepts = (model) => model.isSampler && model.realAddress !== null;
 export const needs =
-  "There are no real images for these models; tfgen-serve --data-dir FOLDER shows them.";
+  "The game needs real images: start tfgen-serve with --data-dir FOLDER, where the data sets are.";
 export const mount = (...parts) => new Game(...parts);
 
 const COUNT = 12;

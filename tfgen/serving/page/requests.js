@@ -64,7 +64,8 @@ async function ask(path, options) {
     return await fetch(new URL(path, document.baseURI), options);
   } catch (error) {
     if (isAborted(error)) throw error;
-    throw new RequestError("There is no answer.", "Check your connection.");
+    const advice = "Check your connection, and whether this address is still served.";
+    throw new RequestError("There is no answer.", advice);
   }
 }
 

@@ -37,7 +37,8 @@ export function copyButton(label, type, content) {
     const { clipboard } = navigator; // there is none without HTTPS
     const blob = Promise.resolve(content()).then((value) => new Blob([value], { type }));
     const copying = clipboard?.write([new ClipboardItem({ [type]: blob })]);
-    node.textContent = await copying?.then(() => "Copied", () => "Not allowed") ?? "Needs HTTPS";
+    node.textContent = await copying?.then(() => "Copied", () => "Copying is not allowed") ??
+      "Copying needs HTTPS";
     announce(node.textContent);
     setTimeout(() => (node.textContent = label), NOTICE);
   };

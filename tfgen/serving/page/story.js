@@ -30,7 +30,7 @@ const STEPS = [
   { model: "gan", accepts: acceptsGame, view: "game", part: "[aria-label=Game]",
     values: { data: "mnist, 28 × 28", round: 6 },
     question: "Can you tell real digits from those of the models?",
-    answer: "Half of these are real. Click those, then Check." },
+    answer: "Half of these images are real. Click them, then press Check." },
 ];
 
 /** The steps that these models can show, with their links. */
