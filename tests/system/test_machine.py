@@ -1,5 +1,7 @@
 """What a run records of its machine."""
 
+import importlib.metadata
+
 import pytest
 
 from tfgen.system import machine
@@ -36,3 +38,13 @@ def test_the_instruction_set_is_the_fastest_that_may_be_used(
     monkeypatch.setattr(machine, "_read_cpuinfo", lambda key: flags if key == "flags" else "")
     assert machine.hardware_record()["instruction_set"] == expected
     assert machine.has_avx512() == (expected not in ("", "AVX2"))
+
+
+def test_a_nightly_release_stands_for_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(package: str) -> str:
+        if package == "keras":
+            raise importlib.metadata.PackageNotFoundError(package)
+        return "3.16.0.dev1" if package == "keras-nightly" else "1.0"
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert machine.package_versions()["keras"] == "3.16.0.dev1"
