@@ -20,6 +20,18 @@ def test_a_fresh_folder_is_published_whole(tmp_path: Path) -> None:
     assert target.stat().st_mode & 0o777 == 0o755
 
 
+def test_a_fresh_folder_may_hold_another_one(tmp_path: Path) -> None:
+    with (
+        atomic.fresh_folder(tmp_path, "hub") as outer,
+        atomic.fresh_folder(outer, "page") as inner,
+    ):
+        # Both are held: nobody takes them for abandoned.
+        atomic.remove_abandoned(tmp_path, "hub")
+        atomic.remove_abandoned(outer, "page")
+        assert inner.is_dir()
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_failure_leaves_nothing_behind_but_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     place = tmp_path / "a" / "b" / "c"

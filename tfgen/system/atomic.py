@@ -42,17 +42,25 @@ def fresh_folder(root: Path, name: str) -> Iterator[Path]:
     try:
         root.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
-            with _directory_lock(root):  # so that nobody removes it before this process holds it
-                temporary = tempfile.TemporaryDirectory(
-                    prefix=f".{name}-", dir=root, ignore_cleanup_errors=True
-                )
-                folder = Path(stack.enter_context(temporary))
-                stack.enter_context(_directory_lock(folder))
-            yield folder
+            yield _create_held(root, name, stack)
     finally:
         for parent in missing:
             with contextlib.suppress(OSError):  # not empty: the work was done
                 parent.rmdir()
+
+
+def _create_held(root: Path, name: str, stack: contextlib.ExitStack) -> Path:
+    """A temporary folder whose lock this process holds, both until the end of `stack`."""
+    while True:
+        temporary = tempfile.TemporaryDirectory(
+            prefix=f".{name}-", dir=root, ignore_cleanup_errors=True
+        )
+        folder = Path(stack.enter_context(temporary))
+        # Before this process holds it, another one may take it for abandoned, and remove it.
+        with contextlib.suppress(FileNotFoundError):
+            stack.enter_context(_directory_lock(folder))
+            if folder.exists():
+                return folder
 
 
 def remove_abandoned(root: Path, name: str) -> None:
@@ -61,11 +69,13 @@ def remove_abandoned(root: Path, name: str) -> None:
     A folder that a running process holds stays. Where the file system has no locks, as some network
     file systems, all of them stay.
     """
-    with contextlib.suppress(OSError), _directory_lock(root):
-        for folder in root.glob(f".{name}-*"):
-            with _directory_lock(folder, fcntl.LOCK_NB) as is_held:
-                if is_held:
-                    shutil.rmtree(folder, ignore_errors=True)
+    for folder in root.glob(f".{name}-*"):
+        with (
+            contextlib.suppress(OSError),
+            _directory_lock(folder, fcntl.LOCK_NB) as is_held,
+        ):
+            if is_held:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
